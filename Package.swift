@@ -1,0 +1,83 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Rules of the house for every Swift target: unsafe code must say so.
+let strict: [SwiftSetting] = [
+  .enableExperimentalFeature("Lifetimes"),
+  .strictMemorySafety(),
+]
+
+/// Sanitizers cannot instrument Embedded Swift; `FS_NO_SHIM=1` leaves the shim out of such builds.
+let withShim = Context.environment["FS_NO_SHIM"] == nil
+
+var products: [Product] = [
+  .executable(name: "fsd", targets: ["fsd"])
+]
+
+var targets: [Target] = [
+  // What both sides of the shared memory compile.
+  .target(name: "FSRing", swiftSettings: strict),
+
+  // The TCP/IP engine. Sans-IO: no system call, clock, thread or random source of its own.
+  .target(name: "FSStack", dependencies: ["FSRing"], swiftSettings: strict),
+
+  // GNU-only declarations that `import Glibc` leaves out.
+  .target(name: "CLinux"),
+  .systemLibrary(
+    name: "CXDP", pkgConfig: "libxdp",
+    providers: [.apt(["libxdp-dev", "libbpf-dev", "libelf-dev", "zlib1g-dev"])]),
+
+  // AF_XDP sockets, the XDP program, ethtool and rtnetlink.
+  .target(
+    name: "FSDevice", dependencies: ["CLinux", "CXDP", "FSStack"],
+    swiftSettings: strict, plugins: ["EmbedBPF"]),
+  .executableTarget(name: "bpf-embed"),
+  .plugin(name: "EmbedBPF", capability: .buildTool(), dependencies: ["bpf-embed"]),
+
+  .executableTarget(
+    name: "fsd",
+    dependencies: [
+      "CLinux", "FSDevice", "FSRing", "FSStack",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    ],
+    swiftSettings: strict),
+
+  .testTarget(name: "FSRingTests", dependencies: ["FSRing"]),
+  .testTarget(name: "FSStackTests", dependencies: ["FSStack", "FSRing"]),
+  .testTarget(name: "FSDeviceTests", dependencies: ["FSDevice", "FSStack", "CLinux"]),
+  .testTarget(name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"]),
+  .testTarget(name: "IntegrationTests", dependencies: ["CLinux"]),
+]
+
+if withShim {
+  products.append(.library(name: "fsocket", type: .dynamic, targets: ["FSShim", "CShim"]))
+  targets += [
+    // The interposed libc symbols, and what Embedded Swift needs from libc.
+    .target(name: "CShim", cSettings: [.unsafeFlags(["-O2", "-fvisibility=hidden"])]),
+    // Embedded Swift: no runtime, no allocation. FSRing is compiled in through a symlink, because an
+    // Embedded module cannot import one that is not.
+    .target(
+      name: "FSShim", dependencies: ["CShim"], exclude: ["libfsocket.map"],
+      swiftSettings: [
+        .enableExperimentalFeature("Embedded"),
+        .enableExperimentalFeature("Lifetimes"),
+        .unsafeFlags(["-wmo", "-no-allocations"]),
+      ],
+      linkerSettings: [
+        .unsafeFlags([
+          "-enable-experimental-feature", "Embedded",
+          "-Xlinker",
+          "--version-script=\(Context.packageDirectory)/Sources/FSShim/libfsocket.map",
+          "-Xlinker", "-z", "-Xlinker", "defs", "-Xlinker", "-z", "-Xlinker", "now",
+        ])
+      ]),
+  ]
+}
+
+let package = Package(
+  name: "fastsocket",
+  products: products,
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: targets)

@@ -1,0 +1,107 @@
+/// One message of the control socket, in both directions: 128 bytes, SOCK_SEQPACKET.
+///
+/// An application (the shim) sends requests and gets one reply each, with the same `request`
+/// number; the daemon may also send `invite` unasked (request 0). File descriptors travel beside a
+/// message as SCM_RIGHTS. The command-line tool uses the same messages; where its reply carries
+/// text, the UTF-8 bytes follow the 128 in the same packet.
+public struct ControlMessage: BitwiseCopyable {
+  /// `ControlMessage.magic`.
+  public var magic: UInt32
+  /// `ControlMessage.currentVersion`.
+  public var version: UInt16
+  /// A `ControlKind`.
+  public var kind: UInt16
+  /// Number of the request, repeated in its reply.
+  public var request: UInt32
+  /// In a reply: 0, or the errno value of what went wrong.
+  public var status: Int32
+  /// The engine: `channel` reply, `invite`.
+  public var engine: UInt32
+  /// The channel, numbered by the daemon within one control connection: `channel` reply, `join`.
+  public var channel: UInt32
+  /// The listener number, the daemon's: `listen` reply, `join`, `unlisten`, `invite`.
+  public var listener: UInt32
+  /// CPU on which the asking thread runs (`channel`), backlog (`listen`).
+  public var argument: UInt32
+  /// `ControlFlags`.
+  public var flags: UInt32
+  /// Generation of the routes that the answer is from: `route` reply.
+  public var routeGeneration: UInt32
+  /// Destination of a `route` request.
+  public var addressHigh: UInt64
+  /// See `addressHigh`.
+  public var addressLow: UInt64
+  /// Geometry of the memory in a `channel` reply.
+  public var geometry: ChannelGeometry
+  private var reserved: (UInt32, UInt64, UInt64, UInt64, UInt64, UInt64)
+
+  /// Bytes of a message.
+  public static let size = 128
+  /// "FSCM".
+  public static let magic: UInt32 = 0x4653_434d
+  /// Version of the ABI: messages and channel layout.
+  public static let currentVersion: UInt16 = 1
+
+  /// Creates a message; fields that the kind does not use stay zero.
+  public init(_ kind: ControlKind, request: UInt32) {
+    magic = Self.magic
+    version = Self.currentVersion
+    self.kind = kind.rawValue
+    self.request = request
+    status = 0
+    engine = 0
+    channel = 0
+    listener = 0
+    argument = 0
+    flags = 0
+    routeGeneration = 0
+    addressHigh = 0
+    addressLow = 0
+    geometry = ChannelGeometry(
+      commandCapacity: 0, eventCapacity: 0, receiveChunkCount: 0, sendChunkCount: 0, slotCount: 0)
+    reserved = (0, 0, 0, 0, 0, 0)
+  }
+}
+
+/// The kinds of `ControlMessage`.
+public enum ControlKind: UInt16, Sendable {
+  /// A process introduces itself. Reply: `status`.
+  case hello = 1
+  /// A channel for the calling thread, which runs on CPU `argument`, on the engine of that core;
+  /// with `ControlFlags.exactEngine`, on engine `engine`. Reply: `engine`, `channel`, `geometry`,
+  /// and three descriptors: the memory, the eventfd that wakes the application, the eventfd that
+  /// wakes the engine (doorbell).
+  case channel
+  /// A listening socket (its descriptor beside the message), backlog `argument`. The daemon reads
+  /// its address and SO_COOKIE from the descriptor itself. May be repeated, also by another
+  /// process that inherited the socket. Reply: `listener`, or `status` EOPNOTSUPP when no managed
+  /// interface has its address (it then stays the kernel's alone).
+  case listen
+  /// Connections of `listener` shall come to `channel`. May be repeated.
+  case join
+  /// This process is done with `listener`; its channels are no longer acceptors of it. When the
+  /// last process is, the listener is gone, and connections that no one took are reset.
+  case unlisten
+  /// Shall a connection to `address` be accelerated? Reply: `ControlFlags.accelerated`,
+  /// `routeGeneration`.
+  case route
+  /// The process ends in good order: connections still open are closed, not reset.
+  case goodbye
+  /// From the daemon: engine `engine` has connections of `listener` and no acceptor; open a channel
+  /// there (`exactEngine`) and join.
+  case invite
+  /// Command line: JSON statistics.
+  case statistics
+  /// Command line: JSON status.
+  case status
+  /// Command line: stop the daemon. The reply comes when everything is undone.
+  case stop
+}
+
+/// Bits of `ControlMessage.flags`.
+public enum ControlFlags {
+  /// `route` reply: the destination is behind a managed interface.
+  public static let accelerated: UInt32 = 1
+  /// `channel` request: on this very engine.
+  public static let exactEngine: UInt32 = 2
+}
