@@ -1,0 +1,71 @@
+// Interposers: descriptor numbers.
+#include "Interpose.h"
+
+FS_INTERPOSE(int, close, (int fd)) {
+  if (fs_passes(fd)) return next_close(fd);
+  FS_RETURN(int, fs_close(fd), next_close(fd));
+}
+
+FS_INTERPOSE(int, dup, (int fd)) {
+  if (fs_passes(fd)) return fs_fresh(next_dup(fd));
+  FS_RETURN(int, fs_dup(fd), fs_fresh(next_dup(fd)));
+}
+
+FS_INTERPOSE(int, dup2, (int fd, int to)) {
+  if (fs_passes(fd) && fs_passes(to)) return next_dup2(fd, to);
+  FS_RETURN(int, fs_dup3(fd, to, 0, 1), next_dup2(fd, to));
+}
+
+FS_INTERPOSE(int, dup3, (int fd, int to, int flags)) {
+  if (fs_passes(fd) && fs_passes(to)) return next_dup3(fd, to, flags);
+  FS_RETURN(int, fs_dup3(fd, to, flags, 0), next_dup3(fd, to, flags));
+}
+
+// fcntl and ioctl are variadic in C, but a third argument of word size arrives in the same register
+// either way; a call without it leaves rubbish there, which is handed on and not looked at.
+
+static inline bool fs_duplicates(int command) {
+  return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+}
+
+FS_INTERPOSE(int, fcntl, (int fd, int command, long argument)) {
+  if (fs_passes(fd)) {
+    if (!fs_duplicates(command)) return next_fcntl(fd, command, argument);
+    return fs_fresh(next_fcntl(fd, command, argument));
+  }
+  FS_RETURN(int, fs_fcntl(fd, command, argument), next_fcntl(fd, command, argument));
+}
+
+FS_INTERPOSE(int, fcntl64, (int fd, int command, long argument)) {
+  if (fs_passes(fd)) {
+    if (!fs_duplicates(command)) return next_fcntl64(fd, command, argument);
+    return fs_fresh(next_fcntl64(fd, command, argument));
+  }
+  FS_RETURN(int, fs_fcntl(fd, command, argument), next_fcntl64(fd, command, argument));
+}
+
+FS_INTERPOSE(int, ioctl, (int fd, unsigned long request, long argument)) {
+  if (fs_passes(fd)) return next_ioctl(fd, request, argument);
+  FS_RETURN(int, fs_ioctl(fd, request, (void *)argument), next_ioctl(fd, request, argument));
+}
+
+FS_INTERPOSE(int, close_range, (unsigned first, unsigned last, int flags)) {
+  if (fs_thread_state()->inVforkChild) return next_close_range(first, last, flags);
+  FS_RETURN(int, fs_close_range(first, last, flags), next_close_range(first, last, flags));
+}
+
+FS_INTERPOSE(void, closefrom, (int first)) {
+  unsigned from = first < 0 ? 0 : (unsigned)first;
+  if (fs_thread_state()->inVforkChild || fs_close_range(from, ~0u, 0) == FS_PASS)
+    next_closefrom(first);
+}
+
+/// A stream made by fdopen closes its descriptor inside libc, where no interposer sees it: give the
+/// descriptor up before.
+FS_INTERPOSE(int, fclose, (FILE *stream)) {
+  int error = errno;
+  int fd = stream ? fileno_unlocked(stream) : -1;
+  errno = error;
+  if (!fs_passes(fd)) fs_descriptor_created(fd);
+  return next_fclose(stream);
+}

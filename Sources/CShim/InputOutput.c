@@ -1,0 +1,139 @@
+// Interposers: bytes in and out.
+#include "Interpose.h"
+
+// MARK: In
+
+FS_INTERPOSE(ssize_t, read, (int fd, void *buffer, size_t count)) {
+  if (fs_data_passes(fd)) return next_read(fd, buffer, count);
+  FS_RETURN(ssize_t, fs_read(fd, buffer, count), next_read(fd, buffer, count));
+}
+
+FS_INTERPOSE(ssize_t, __read_chk, (int fd, void *buffer, size_t count, size_t capacity)) {
+  if (count > capacity) __chk_fail();
+  return fs_entry_read(fd, buffer, count);
+}
+
+FS_INTERPOSE(ssize_t, readv, (int fd, const struct iovec *vectors, int count)) {
+  if (fs_data_passes(fd)) return next_readv(fd, vectors, count);
+  FS_RETURN(ssize_t, fs_readv(fd, vectors, count), next_readv(fd, vectors, count));
+}
+
+FS_INTERPOSE(ssize_t, recv, (int fd, void *buffer, size_t count, int flags)) {
+  if (fs_data_passes(fd)) return next_recv(fd, buffer, count, flags);
+  FS_RETURN(ssize_t, fs_recvfrom(fd, buffer, count, flags, NULL, NULL),
+            next_recv(fd, buffer, count, flags));
+}
+
+FS_INTERPOSE(ssize_t, __recv_chk, (int fd, void *buffer, size_t count, size_t capacity, int flags)) {
+  if (count > capacity) __chk_fail();
+  return fs_entry_recv(fd, buffer, count, flags);
+}
+
+FS_INTERPOSE(ssize_t, recvfrom,
+             (int fd, void *buffer, size_t count, int flags, struct sockaddr *address,
+              socklen_t *length)) {
+  if (fs_data_passes(fd)) return next_recvfrom(fd, buffer, count, flags, address, length);
+  FS_RETURN(ssize_t, fs_recvfrom(fd, buffer, count, flags, address, length),
+            next_recvfrom(fd, buffer, count, flags, address, length));
+}
+
+FS_INTERPOSE(ssize_t, __recvfrom_chk,
+             (int fd, void *buffer, size_t count, size_t capacity, int flags,
+              struct sockaddr *address, socklen_t *length)) {
+  if (count > capacity) __chk_fail();
+  return fs_entry_recvfrom(fd, buffer, count, flags, address, length);
+}
+
+FS_INTERPOSE(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags)) {
+  if (fs_data_passes(fd)) return next_recvmsg(fd, message, flags);
+  FS_RETURN(ssize_t, fs_recvmsg(fd, message, flags), next_recvmsg(fd, message, flags));
+}
+
+/// One receive after the other, as the kernel does it: an error after the first message is kept for
+/// the next call, and MSG_WAITFORONE makes the rest non-blocking. The timeout is looked at only
+/// between messages, which the manual calls a bug of the original.
+FS_INTERPOSE(int, recvmmsg,
+             (int fd, struct mmsghdr *messages, unsigned count, int flags,
+              struct timespec *timeout)) {
+  if (fs_data_passes(fd)) return next_recvmmsg(fd, messages, count, flags, timeout);
+  struct timespec now;
+  int64_t deadline = INT64_MAX;
+  if (timeout) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    deadline = (now.tv_sec + timeout->tv_sec) * 1000000000 + now.tv_nsec + timeout->tv_nsec;
+  }
+  unsigned done = 0;
+  while (done < count) {
+    ssize_t length = fs_entry_recvmsg(fd, &messages[done].msg_hdr, flags & ~MSG_WAITFORONE);
+    if (length < 0) return done ? (int)done : -1;
+    messages[done++].msg_len = (unsigned)length;
+    if (length == 0) break;
+    if (flags & MSG_WAITFORONE) flags |= MSG_DONTWAIT;
+    if (!timeout) continue;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec * 1000000000 + now.tv_nsec >= deadline) break;
+  }
+  return (int)done;
+}
+
+// MARK: Out
+
+FS_INTERPOSE(ssize_t, write, (int fd, const void *buffer, size_t count)) {
+  if (fs_data_passes(fd)) return next_write(fd, buffer, count);
+  FS_RETURN(ssize_t, fs_write(fd, buffer, count), next_write(fd, buffer, count));
+}
+
+FS_INTERPOSE(ssize_t, writev, (int fd, const struct iovec *vectors, int count)) {
+  if (fs_data_passes(fd)) return next_writev(fd, vectors, count);
+  FS_RETURN(ssize_t, fs_writev(fd, vectors, count), next_writev(fd, vectors, count));
+}
+
+FS_INTERPOSE(ssize_t, send, (int fd, const void *buffer, size_t count, int flags)) {
+  if (fs_data_passes(fd)) return next_send(fd, buffer, count, flags);
+  FS_RETURN(ssize_t, fs_sendto(fd, buffer, count, flags, NULL, 0),
+            next_send(fd, buffer, count, flags));
+}
+
+FS_INTERPOSE(ssize_t, sendto,
+             (int fd, const void *buffer, size_t count, int flags, const struct sockaddr *address,
+              socklen_t length)) {
+  if (fs_data_passes(fd)) return next_sendto(fd, buffer, count, flags, address, length);
+  FS_RETURN(ssize_t, fs_sendto(fd, buffer, count, flags, address, length),
+            next_sendto(fd, buffer, count, flags, address, length));
+}
+
+FS_INTERPOSE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags)) {
+  if (fs_data_passes(fd)) return next_sendmsg(fd, message, flags);
+  FS_RETURN(ssize_t, fs_sendmsg(fd, message, flags), next_sendmsg(fd, message, flags));
+}
+
+FS_INTERPOSE(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags)) {
+  if (fs_data_passes(fd)) return next_sendmmsg(fd, messages, count, flags);
+  unsigned done = 0;
+  while (done < count) {
+    ssize_t length = fs_entry_sendmsg(fd, &messages[done].msg_hdr, flags);
+    if (length < 0) return done ? (int)done : -1;
+    messages[done++].msg_len = (unsigned)length;
+  }
+  return (int)done;
+}
+
+FS_INTERPOSE(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count)) {
+  if (fs_data_passes(out) && fs_data_passes(in)) return next_sendfile(out, in, offset, count);
+  FS_RETURN(ssize_t, fs_sendfile(out, in, (int64_t *)offset, count),
+            next_sendfile(out, in, offset, count));
+}
+
+FS_INTERPOSE(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count)) {
+  if (fs_data_passes(out) && fs_data_passes(in)) return next_sendfile64(out, in, offset, count);
+  FS_RETURN(ssize_t, fs_sendfile(out, in, (int64_t *)offset, count),
+            next_sendfile64(out, in, offset, count));
+}
+
+FS_INTERPOSE(ssize_t, splice,
+             (int in, loff_t *inOffset, int out, loff_t *outOffset, size_t count,
+              unsigned flags)) {
+  if (fs_data_passes(in) && fs_data_passes(out))
+    return next_splice(in, inOffset, out, outOffset, count, flags);
+  FS_RETURN(ssize_t, fs_splice(in, out), next_splice(in, inOffset, out, outOffset, count, flags));
+}

@@ -1,0 +1,257 @@
+// Interposers: waiting for readiness.
+#include "Interpose.h"
+
+uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64];
+uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64];
+
+/// Descriptors for which fs_poll gets its scratch from the stack; for more it is mapped.
+#define FS_POLL_ON_STACK 256
+
+// MARK: epoll
+
+static int fs_epoll_fresh(int fd) {
+  if (fd < 0) return fd;
+  fs_bit_clear(fs_epoll_nested, fd);
+  fs_bit_set(fs_epoll_created, fd);
+  return fs_fresh(fd);
+}
+
+FS_INTERPOSE(int, epoll_create, (int size)) { return fs_epoll_fresh(next_epoll_create(size)); }
+
+FS_INTERPOSE(int, epoll_create1, (int flags)) { return fs_epoll_fresh(next_epoll_create1(flags)); }
+
+FS_INTERPOSE(int, epoll_ctl, (int set, int operation, int fd, struct epoll_event *event)) {
+  if (fs_passes(set) && fs_passes(fd)) {
+    // Remembered for the day when the inner set gets a descriptor of ours.
+    if (operation == EPOLL_CTL_ADD && fs_bit(fs_epoll_created, fd)) fs_bit_set(fs_epoll_nested, fd);
+    return next_epoll_ctl(set, operation, fd, event);
+  }
+  FS_RETURN(int, fs_epoll_ctl(set, operation, fd, event),
+            next_epoll_ctl(set, operation, fd, event));
+}
+
+FS_INTERPOSE(int, epoll_wait, (int set, struct epoll_event *events, int capacity, int timeout)) {
+  if (fs_passes(set)) return next_epoll_wait(set, events, capacity, timeout);
+  int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+  FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, NULL),
+            next_epoll_wait(set, events, capacity, timeout));
+}
+
+FS_INTERPOSE(int, epoll_pwait,
+             (int set, struct epoll_event *events, int capacity, int timeout,
+              const sigset_t *mask)) {
+  if (fs_passes(set)) return next_epoll_pwait(set, events, capacity, timeout, mask);
+  int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+  FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, mask),
+            next_epoll_pwait(set, events, capacity, timeout, mask));
+}
+
+/// Nanoseconds of a timeout, -1 for none, -2 for one that is not a time. A time beyond what 64 bits
+/// of nanoseconds hold (292 years) is cut.
+static int64_t fs_nanoseconds(const struct timespec *time) {
+  if (!time) return -1;
+  if (time->tv_sec < 0 || time->tv_nsec < 0 || time->tv_nsec >= 1000000000) return -2;
+  if (time->tv_sec >= INT64_MAX / 1000000000 - 1) return INT64_MAX;
+  return time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+FS_INTERPOSE(int, epoll_pwait2,
+             (int set, struct epoll_event *events, int capacity, const struct timespec *timeout,
+              const sigset_t *mask)) {
+  if (fs_passes(set)) return next_epoll_pwait2(set, events, capacity, timeout, mask);
+  int64_t nanoseconds = fs_nanoseconds(timeout);
+  if (nanoseconds == -2) return (int)fs_conclude(-EINVAL);
+  FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, mask),
+            next_epoll_pwait2(set, events, capacity, timeout, mask));
+}
+
+// MARK: poll
+
+static bool fs_all_plain(const struct pollfd *descriptors, nfds_t count) {
+  if (!descriptors) return true;
+  for (nfds_t i = 0; i < count; i++)
+    if (!fs_is_plain(descriptors[i].fd)) return fs_thread_state()->inVforkChild;
+  return true;
+}
+
+/// fs_poll with its scratch, from the stack or mapped.
+static int64_t fs_poll_with_scratch(struct pollfd *descriptors, size_t count, int64_t timeout,
+                                    const sigset_t *mask) {
+  if (count < FS_POLL_ON_STACK) {
+    struct pollfd scratch[FS_POLL_ON_STACK];
+    return fs_poll(descriptors, count, timeout, mask, scratch);
+  }
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && count > limit.rlim_cur) return -EINVAL;
+  size_t size = (count + 1) * sizeof *descriptors;
+  struct pollfd *scratch = fs_sys_map_private(size);
+  if (!scratch) return -ENOMEM;
+  int64_t answer = fs_poll(descriptors, count, timeout, mask, scratch);
+  fs_sys_unmap(scratch, size);
+  return answer;
+}
+
+FS_INTERPOSE(int, poll, (struct pollfd *descriptors, nfds_t count, int timeout)) {
+  if (fs_all_plain(descriptors, count)) return next_poll(descriptors, count, timeout);
+  int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, NULL));
+}
+
+FS_INTERPOSE(int, __poll_chk,
+             (struct pollfd *descriptors, nfds_t count, int timeout, size_t capacity)) {
+  if (capacity / sizeof *descriptors < count) __chk_fail();
+  return fs_entry_poll(descriptors, count, timeout);
+}
+
+FS_INTERPOSE(int, ppoll,
+             (struct pollfd *descriptors, nfds_t count, const struct timespec *timeout,
+              const sigset_t *mask)) {
+  if (fs_all_plain(descriptors, count)) return next_ppoll(descriptors, count, timeout, mask);
+  int64_t nanoseconds = fs_nanoseconds(timeout);
+  if (nanoseconds == -2) return (int)fs_conclude(-EINVAL);
+  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, mask));
+}
+
+FS_INTERPOSE(int, __ppoll_chk,
+             (struct pollfd *descriptors, nfds_t count, const struct timespec *timeout,
+              const sigset_t *mask, size_t capacity)) {
+  if (capacity / sizeof *descriptors < count) __chk_fail();
+  return fs_entry_ppoll(descriptors, count, timeout, mask);
+}
+
+// MARK: select, by way of poll
+
+// What the kernel's select takes for readable, writable and exceptional.
+#define FS_READABLE (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
+#define FS_WRITABLE (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
+#define FS_EXCEPTIONAL (POLLPRI)
+#define FS_WORD_BITS 64
+
+/// The sets of one select, as words; a set that was not given is a row of zeros.
+struct fs_select {
+  uint64_t *sets[3];
+};
+
+static const short fs_select_events[3] = {FS_READABLE, FS_WRITABLE, FS_EXCEPTIONAL};
+
+static uint64_t fs_select_word(const struct fs_select *select, int set, int word) {
+  return select->sets[set] ? select->sets[set][word] : 0;
+}
+
+static short fs_select_wanted(const struct fs_select *select, int fd) {
+  short events = 0;
+  for (int set = 0; set < 3; set++)
+    if (fs_select_word(select, set, fd / FS_WORD_BITS) >> (fd % FS_WORD_BITS) & 1)
+      events |= fs_select_events[set];
+  return events;
+}
+
+/// Counts the descriptors in the sets; `*ours` says whether one of them is not the kernel's alone.
+static size_t fs_select_count(const struct fs_select *select, int limit, bool *ours) {
+  size_t count = 0;
+  *ours = false;
+  for (int word = 0; word * FS_WORD_BITS < limit; word++) {
+    uint64_t bits = fs_select_word(select, 0, word) | fs_select_word(select, 1, word) |
+                    fs_select_word(select, 2, word);
+    for (; bits; bits &= bits - 1) {
+      int fd = word * FS_WORD_BITS + __builtin_ctzll(bits);
+      if (fd >= limit) break;
+      count++;
+      if (!fs_is_plain(fd)) *ours = true;
+    }
+  }
+  return count;
+}
+
+/// Writes the result into the sets and counts the bits set, or answers -EBADF.
+static int64_t fs_select_finish(struct fs_select *select, int limit,
+                                const struct pollfd *descriptors, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (descriptors[i].revents & POLLNVAL) return -EBADF;
+  short wanted[3];
+  int64_t bits = 0;
+  int words = (limit + FS_WORD_BITS - 1) / FS_WORD_BITS;
+  size_t next = 0;
+  for (int word = 0; word < words; word++) {
+    uint64_t given[3], result[3] = {0, 0, 0};
+    for (int set = 0; set < 3; set++) given[set] = fs_select_word(select, set, word);
+    for (; next < count && descriptors[next].fd / FS_WORD_BITS == word; next++) {
+      uint64_t bit = UINT64_C(1) << (descriptors[next].fd % FS_WORD_BITS);
+      for (int set = 0; set < 3; set++) {
+        wanted[set] = fs_select_events[set];
+        if (given[set] & bit && descriptors[next].revents & wanted[set]) {
+          result[set] |= bit;
+          bits++;
+        }
+      }
+    }
+    for (int set = 0; set < 3; set++)
+      if (select->sets[set]) select->sets[set][word] = result[set];
+  }
+  return bits;
+}
+
+static int64_t fs_select_with(struct fs_select *select, int limit, struct pollfd *descriptors,
+                              size_t count, int64_t timeout, const sigset_t *mask) {
+  size_t next = 0;
+  for (int fd = 0; fd < limit; fd++) {
+    short events = fs_select_wanted(select, fd);
+    if (events) descriptors[next++] = (struct pollfd){.fd = fd, .events = events};
+  }
+  int64_t answer = fs_poll_with_scratch(descriptors, count, timeout, mask);
+  return answer < 0 ? answer : fs_select_finish(select, limit, descriptors, count);
+}
+
+/// select and pselect; FS_PASS when every descriptor is the kernel's alone.
+static int64_t fs_select(int limit, fd_set *reads, fd_set *writes, fd_set *exceptions,
+                         int64_t timeout, const sigset_t *mask) {
+  struct fs_select select = {{(uint64_t *)reads, (uint64_t *)writes, (uint64_t *)exceptions}};
+  bool ours;
+  size_t count = limit > 0 ? fs_select_count(&select, limit, &ours) : (ours = false, 0);
+  if (!ours || fs_thread_state()->inVforkChild) return FS_PASS;
+  if (timeout == -2) return -EINVAL;
+  if (count < FS_POLL_ON_STACK) {
+    struct pollfd descriptors[FS_POLL_ON_STACK];
+    return fs_select_with(&select, limit, descriptors, count, timeout, mask);
+  }
+  size_t size = count * sizeof(struct pollfd);
+  struct pollfd *descriptors = fs_sys_map_private(size);
+  if (!descriptors) return -ENOMEM;
+  int64_t answer = fs_select_with(&select, limit, descriptors, count, timeout, mask);
+  fs_sys_unmap(descriptors, size);
+  return answer;
+}
+
+FS_INTERPOSE(int, select,
+             (int limit, fd_set *reads, fd_set *writes, fd_set *exceptions,
+              struct timeval *timeout)) {
+  struct timespec start, end;
+  int64_t nanoseconds = -1;
+  if (timeout) {
+    struct timespec time = {.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000,
+                            .tv_nsec = timeout->tv_usec % 1000000 * 1000};
+    nanoseconds = fs_nanoseconds(&time);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+  }
+  int64_t answer = fs_select(limit, reads, writes, exceptions, nanoseconds, NULL);
+  if (answer == FS_PASS) return next_select(limit, reads, writes, exceptions, timeout);
+  if (timeout && nanoseconds >= 0) {
+    // Linux answers the time that was left.
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    int64_t left = nanoseconds - ((end.tv_sec - start.tv_sec) * 1000000000 +
+                                  (end.tv_nsec - start.tv_nsec));
+    if (left < 0) left = 0;
+    timeout->tv_sec = left / 1000000000;
+    timeout->tv_usec = left % 1000000000 / 1000;
+  }
+  return (int)fs_conclude(answer);
+}
+
+FS_INTERPOSE(int, pselect,
+             (int limit, fd_set *reads, fd_set *writes, fd_set *exceptions,
+              const struct timespec *timeout, const sigset_t *mask)) {
+  int64_t answer =
+      fs_select(limit, reads, writes, exceptions, fs_nanoseconds(timeout), mask);
+  if (answer == FS_PASS) return next_pselect(limit, reads, writes, exceptions, timeout, mask);
+  return (int)fs_conclude(answer);
+}

@@ -1,0 +1,127 @@
+// What the C and the Swift half of libfsocket.so say to each other.
+//
+// The C half (this module) defines the interposed libc symbols. Each of them decides by one load
+// from the descriptor table whether a descriptor concerns the shim: if not, libc's function is
+// called and nothing else happens. If so, the Swift half (FSShim) does the work: the `fs_`
+// functions that CShimSockets.h and the end of this file declare are defined there with
+// `@c @implementation`. They answer a result, -errno, or FS_PASS: "libc's, after all".
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FS_HIDDEN __attribute__((visibility("hidden")))
+/// Swift: a C global that no actor isolates.
+#define FS_NONISOLATED __attribute__((swift_attr("nonisolated(unsafe)")))
+
+#include "CShimSockets.h"
+#include "CShimState.h"
+#include "CShimSystem.h"
+#include "Next.h"
+
+// MARK: Epoll descriptors that the kernel alone serves so far
+
+/// One bit per descriptor number that epoll_create once answered. It may be stale: the number may
+/// have been closed and be something else now.
+extern uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64] FS_HIDDEN FS_NONISOLATED;
+/// One bit per such number that was then added to another epoll set.
+extern uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64] FS_HIDDEN FS_NONISOLATED;
+
+static inline bool fs_bit(const uint64_t *_Nonnull bits, int fd) {
+  return (unsigned)fd < FS_DESCRIPTOR_LIMIT && (bits[fd / 64] >> (fd % 64) & 1);
+}
+
+static inline void fs_bit_set(uint64_t *_Nonnull bits, int fd) {
+  if ((unsigned)fd < FS_DESCRIPTOR_LIMIT)
+    __atomic_fetch_or(&bits[fd / 64], UINT64_C(1) << (fd % 64), __ATOMIC_RELAXED);
+}
+
+static inline void fs_bit_clear(uint64_t *_Nonnull bits, int fd) {
+  if (fs_bit(bits, fd))
+    __atomic_fetch_and(&bits[fd / 64], ~(UINT64_C(1) << (fd % 64)), __ATOMIC_RELAXED);
+}
+
+/// Whether the epoll set `fd` was added to another one while the kernel alone served it.
+static inline bool fs_epoll_was_nested(int fd) { return fs_bit(fs_epoll_nested, fd); }
+
+// MARK: Small things of libc
+
+/// The value of an environment variable, or null.
+static inline const char *_Nullable fs_environment(const char *_Nonnull name) {
+  return getenv(name);
+}
+
+/// The number in an environment variable, or `otherwise`.
+static inline long fs_environment_number(const char *_Nonnull name, long otherwise) {
+  const char *text = getenv(name);
+  return text && *text ? strtol(text, 0, 10) : otherwise;
+}
+
+/// Eight bytes of the randomness that the kernel gave the process at exec.
+uint64_t fs_process_random(void);
+
+static inline int fs_errno(void) { return errno; }
+
+/// Tells the processor that this is a spin loop.
+static inline void fs_pause(void) {
+#if defined(__x86_64__)
+  __asm__ volatile("pause" ::: "memory");
+#else
+  __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/// Whether a wait that a signal interrupted is to be made again: every signal handler of this
+/// process was installed with SA_RESTART. The kernel knows which handler ran; from outside one can
+/// only ask which there are.
+bool fs_signals_restart(void);
+
+/// epoll_pwait of libc, a cancellation point, with a timeout in nanoseconds (negative: none).
+/// Answers a count or -errno.
+int fs_next_epoll_wait(int set, struct epoll_event *_Nonnull events, int capacity, int64_t timeout,
+                       const sigset_t *_Nullable mask);
+/// ppoll of libc, likewise.
+int fs_next_poll(struct pollfd *_Nullable descriptors, size_t count, int64_t timeout,
+                 const sigset_t *_Nullable mask);
+
+// MARK: Readiness, in Swift
+
+/// epoll_ctl, when `set` or `fd` is not the kernel's alone.
+int64_t fs_epoll_ctl(int set, int operation, int fd, struct epoll_event *_Nullable event);
+/// epoll_wait, epoll_pwait, epoll_pwait2 on a set that is not the kernel's alone; `timeout` in
+/// nanoseconds, negative for none.
+int64_t fs_epoll_wait(int set, struct epoll_event *_Nullable events, int capacity, int64_t timeout,
+                      const sigset_t *_Nullable mask);
+/// poll, ppoll, select, pselect when at least one descriptor is not the kernel's alone. `scratch`
+/// has room for `count` + 1.
+int64_t fs_poll(struct pollfd *_Nonnull descriptors, size_t count, int64_t timeout,
+                const sigset_t *_Nullable mask, struct pollfd *_Nonnull scratch);
