@@ -73,15 +73,19 @@ public struct IPAddress: Equatable, Hashable, BitwiseCopyable, Sendable {
   /// Whether this is an IPv6 address that is valid on one link only, fe80::/10.
   public var isLinkLocal: Bool { UInt64(bigEndian: high) >> 54 == 0x3fa }
 
-  /// Whether a TCP segment may come from this address: it is of one host, and that host is not
+  /// Whether a TCP segment may come from this IPv4 address: it is of one host, and that host is not
   /// this one. 0.0.0.0/8 is "this network" and no source either (RFC 1122 section 3.2.1.3).
   @inline(__always)
-  var isValidSource: Bool {
-    if isIPv4 {
-      let first = v4Value >> 24
-      return first != 0 && first != 127 && first >> 4 != 14 && v4Value != 0xffff_ffff
-    }
-    return UInt64(bigEndian: high) >> 56 != 0xff && (high != 0 || UInt64(bigEndian: low) > 1)
+  static func isValidSource(v4Native bytes: UInt32) -> Bool {
+    let value = UInt32(bigEndian: bytes)
+    let first = value >> 24
+    return first != 0 && first != 127 && first >> 4 != 14 && value != 0xffff_ffff
+  }
+
+  /// Whether a TCP segment over IPv6 may come from this address. An IPv4 address may not be there:
+  /// it would be taken for that of an IPv4 connection.
+  var isValidIPv6Source: Bool {
+    !isIPv4 && !isMulticast && !isLoopback && !isUnspecified
   }
 
   /// Lends the 4 or 16 bytes of the address in network order.

@@ -35,11 +35,29 @@ struct NetworkLayer {
     return addressSum &+ UInt64(last.bigEndian)
   }
 
-  /// Reads the headers of an Ethernet frame. Returns why it must be dropped, or nil.
+  /// Whether a frame looks like the ordinary one, IPv4 without a tag. It is then at least as long as
+  /// `parsePlainIPv4` wants it.
   @inline(__always)
+  static func isPlainIPv4(_ frame: UnsafeRawBufferPointer) -> Bool {
+    guard let base = frame.baseAddress, frame.count >= minimumFrame else { return false }
+    return unsafe base.network16(12) == EtherType.ipv4
+  }
+
+  /// Reads the headers of a frame that `isPlainIPv4`. Returns why it must be dropped, or nil.
+  @inline(__always)
+  mutating func parsePlainIPv4(_ base: UnsafeRawPointer, count: Int) -> DropReason? {
+    guard unsafe base.byte(0) & 1 == 0 else { return .destinationNotLocal }
+    vlan = Self.untagged
+    let reason = unsafe parseIPv4(base + 14, available: count &- 14)
+    payloadOffset &+= 14
+    return reason
+  }
+
+  /// Reads the headers of any Ethernet frame. Returns why it must be dropped, or nil.
   mutating func parse(_ frame: UnsafeRawBufferPointer) -> DropReason? {
-    // 34: Ethernet and the shortest IP header. Below, lengths are compared with the rest.
-    guard let base = frame.baseAddress, frame.count >= 34 else { return .frameTooShort }
+    guard let base = frame.baseAddress, frame.count >= Self.minimumFrame else {
+      return .frameTooShort
+    }
     guard unsafe base.byte(0) & 1 == 0 else { return .destinationNotLocal }
     var etherType = unsafe base.network16(12)
     var offset = 14
@@ -49,17 +67,18 @@ struct NetworkLayer {
       unsafe etherType = base.network16(16)
       offset = 18
     }
-    let header = unsafe base + offset
     let reason: DropReason?
     switch etherType {
-    case EtherType.ipv4: reason = unsafe parseIPv4(header, available: frame.count - offset)
-    case EtherType.ipv6: reason = unsafe parseIPv6(header, available: frame.count - offset)
+    case EtherType.ipv4: reason = unsafe parseIPv4(base + offset, available: frame.count - offset)
+    case EtherType.ipv6: reason = unsafe parseIPv6(base + offset, available: frame.count - offset)
     default: return .notIP
     }
     payloadOffset += offset
-    guard reason == nil else { return reason }
-    return source.isValidSource && source != destination ? nil : .sourceAddressInvalid
+    return reason
   }
+
+  /// Ethernet and the shortest IP header.
+  private static var minimumFrame: Int { 34 }
 }
 
 /// Values of the Ethernet type field.
@@ -82,11 +101,12 @@ extension NetworkLayer {
     let totalLength = unsafe Int(header.network16(2))
     guard totalLength >= headerLength, totalLength <= available else { return .ipv4TotalLength }
 
-    unsafe addressSum = Checksum.halves(header.native64(12))
+    let addresses = unsafe (from: header.native32(12), to: header.native32(16))
+    addressSum = UInt64(addresses.from) &+ UInt64(addresses.to)
     var sum = unsafe addressSum &+ Checksum.halves(header.native64(0))
     sum = unsafe sum &+ UInt64(header.native32(8))
     if headerLength > 20 {
-      sum = unsafe Checksum.add(header + 20, count: headerLength - 20, to: sum)
+      sum = unsafe Self.addIPv4Options(header + 20, count: headerLength - 20, to: sum)
     }
     guard Checksum.fold(sum) == 0xffff else { return .ipv4HeaderChecksum }
     // More fragments, or a fragment offset.
@@ -95,15 +115,23 @@ extension NetworkLayer {
     isIPv4 = true
     unsafe trafficClass = header.byte(1)
     unsafe transport = header.byte(9)
-    unsafe source = IPAddress(v4Native: header.native32(12))
-    unsafe destination = IPAddress(v4Native: header.native32(16))
+    source = IPAddress(v4Native: addresses.from)
+    destination = IPAddress(v4Native: addresses.to)
     payloadOffset = headerLength
-    payloadLength = totalLength - headerLength
-    return nil
+    payloadLength = totalLength &- headerLength
+    return IPAddress.isValidSource(v4Native: addresses.from) && addresses.from != addresses.to
+      ? nil : .sourceAddressInvalid
+  }
+
+  /// Out of line: options are rare, and their sum would be unrolled into the common path.
+  @inline(never)
+  private static func addIPv4Options(
+    _ options: UnsafeRawPointer, count: Int, to sum: UInt64
+  ) -> UInt64 {
+    unsafe Checksum.add(options, count: count, to: sum)
   }
 
   /// Reads an IPv6 header (RFC 8200) and what extension headers there are.
-  @inline(never)
   private mutating func parseIPv6(_ header: UnsafeRawPointer, available: Int) -> DropReason? {
     guard available >= 40 else { return .frameTooShort }
     let firstWord = unsafe header.network32(0)
@@ -116,7 +144,7 @@ extension NetworkLayer {
     unsafe source = IPAddress(high: header.native64(8), low: header.native64(16))
     unsafe destination = IPAddress(high: header.native64(24), low: header.native64(32))
     // An IPv4 address in an IPv6 header would be taken for that of an IPv4 connection.
-    guard !source.isIPv4 else { return .sourceAddressInvalid }
+    guard source.isValidIPv6Source, source != destination else { return .sourceAddressInvalid }
     guard !destination.isIPv4 else { return .destinationNotLocal }
     addressSum =
       Checksum.halves(source.high) &+ Checksum.halves(source.low)

@@ -49,9 +49,31 @@ struct Segment: BitwiseCopyable {
   mutating func parse(
     _ frame: UnsafeRawBufferPointer, acceptPartialChecksum: Bool
   ) -> ParseResult {
+    guard NetworkLayer.isPlainIPv4(frame), let base = frame.baseAddress else {
+      return unsafe parseUncommon(frame, acceptPartialChecksum: acceptPartialChecksum)
+    }
+    // Kept apart from the uncommon frames so that all of `network` stays in registers.
+    var network = NetworkLayer()
+    if let reason = unsafe network.parsePlainIPv4(base, count: frame.count) { return .drop(reason) }
+    return unsafe take(base, network, acceptPartialChecksum: acceptPartialChecksum)
+  }
+
+  /// Reads a frame with a VLAN tag, with IPv6, or with neither.
+  @inline(never)
+  private mutating func parseUncommon(
+    _ frame: UnsafeRawBufferPointer, acceptPartialChecksum: Bool
+  ) -> ParseResult {
     var network = NetworkLayer()
     if let reason = unsafe network.parse(frame) { return .drop(reason) }
     guard let base = frame.baseAddress else { return .drop(.frameTooShort) }
+    return unsafe take(base, network, acceptPartialChecksum: acceptPartialChecksum)
+  }
+
+  /// Takes over what the headers before TCP say, and goes on to TCP.
+  @inline(__always)
+  private mutating func take(
+    _ base: UnsafeRawPointer, _ network: NetworkLayer, acceptPartialChecksum: Bool
+  ) -> ParseResult {
     guard network.transport == NetworkLayer.tcp else {
       let icmp = network.isIPv4 ? NetworkLayer.icmpv4 : NetworkLayer.icmpv6
       return network.transport == icmp ? .icmpError : .drop(.notTCP)
