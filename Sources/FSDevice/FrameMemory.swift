@@ -1,0 +1,28 @@
+import Glibc
+
+/// Page-aligned memory for frames.
+@safe
+final class FrameMemory {
+  let base: UnsafeMutableRawPointer
+  let size: Int
+  private var isMapped = true
+
+  init(size: Int, for subject: String) throws(DeviceError) {
+    let mapped = unsafe mmap(
+      nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let start = unsafe mapped, unsafe start != MAP_FAILED else {
+      throw .last("map AF_XDP memory for", subject)
+    }
+    unsafe base = unsafe start
+    self.size = size
+    // Fewer TLB misses where the system offers huge pages; no matter where it does not.
+    _ = unsafe madvise(start, size, MADV_HUGEPAGE)
+  }
+
+  deinit { unmap() }
+
+  func unmap() {
+    if isMapped { _ = unsafe munmap(base, size) }
+    isMapped = false
+  }
+}

@@ -1,0 +1,103 @@
+import CXDP
+import FSStack
+import Glibc
+
+/// What there is to know of a network interface before its packets are taken.
+public struct NetworkInterface: Sendable {
+  /// Its name.
+  public let name: String
+  /// The kernel's number of it.
+  public let index: Int
+  /// The driver's name; empty if it has none.
+  public let driver: String
+  /// Receive queues, each of which takes one AF_XDP socket.
+  public let queueCount: Int
+  /// Whether packets may arrive that never were on a wire, so that their checksums may be partial:
+  /// just the sum of the pseudo-header, left for a network card to complete.
+  public let isVirtual: Bool
+  /// Its Ethernet address.
+  public let macAddress: MACAddress
+  /// Bytes of the largest IP packet.
+  public let mtu: Int
+
+  /// Whether the receive queue of a packet follows from its addresses and ports alone. Virtual
+  /// interfaces take the queue of the sender's choice.
+  public var followsFlowHash: Bool { !isVirtual }
+
+  /// Looks up an interface in the calling thread's network namespace.
+  public init(named name: String) throws(DeviceError) {
+    let number = unsafe if_nametoindex(name)
+    guard number > 0 else { throw .noSuchInterface(name) }
+    let ethtool = try Ethtool(name)
+    let driver = ethtool.driver()
+
+    self.name = name
+    index = Int(number)
+    self.driver = driver.name
+    queueCount = ethtool.receiveQueues() ?? NetworkInterface.queuesInSysfs(name)
+    isVirtual = NetworkInterface.isVirtual(driver: driver.name, bus: driver.bus)
+    (macAddress, mtu) = try NetworkInterface.addressAndMTU(name)
+  }
+
+  /// Features with which XDP does not work or the program would not see the packet as it came: a
+  /// merged segment is larger than a frame, a stripped VLAN tag would be lost.
+  static let featuresInTheWay = ["rx-lro", "rx-gro-hw", "rx-vlan-hw-parse"]
+
+  /// Switches those features off, recording each in `journal`.
+  public func prepareForXDP(journal: RestoreJournal) throws(DeviceError) {
+    let ethtool = try Ethtool(name)
+    for feature in ethtool.features()
+    where feature.isActive && feature.isChangeable
+      && NetworkInterface.featuresInTheWay.contains(feature.name)
+    {
+      try journal.record(.feature(interface: name, name: feature.name))
+      try ethtool.setFeature(feature.name, on: false)
+    }
+  }
+
+  /// A device that is on no bus exists in this kernel only. virtio and the Xen backend are on one,
+  /// and yet carry the packets of neighbours on the same host.
+  private static func isVirtual(driver: String, bus: String) -> Bool {
+    ["", "N/A", "tun", "tap"].contains(bus) || ["virtio_net", "vif"].contains(driver)
+  }
+
+  private static func queuesInSysfs(_ name: String) -> Int {
+    guard let directory = unsafe opendir("/sys/class/net/\(name)/queues") else { return 1 }
+    defer { unsafe closedir(directory) }
+    var count = 0
+    while let entry = unsafe readdir(directory) {
+      let isReceive = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { name in
+        unsafe name.starts(with: "rx-".utf8)
+      }
+      if isReceive { count += 1 }
+    }
+    return max(count, 1)
+  }
+
+  /// ARPHRD_ETHER, the hardware type of Ethernet.
+  private static let ethernet: UInt16 = 1
+
+  private static func addressAndMTU(
+    _ name: String
+  ) throws(DeviceError) -> (MACAddress, Int) {
+    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else { throw .last("open a socket for", name) }
+    defer { close(socket) }
+    var request = unsafe ifreq.named(name)
+    guard unsafe ioctl(socket, UInt(SIOCGIFMTU), &request) == 0 else {
+      throw .last("read the MTU of", name)
+    }
+    let mtu = unsafe Int(request.ifr_ifru.ifru_mtu)
+    unsafe request = ifreq.named(name)
+    guard unsafe ioctl(socket, UInt(SIOCGIFHWADDR), &request) == 0 else {
+      throw .last("read the Ethernet address of", name)
+    }
+    guard unsafe request.ifr_ifru.ifru_hwaddr.sa_family == NetworkInterface.ethernet else {
+      throw .unsupported("\(name) is not an Ethernet interface")
+    }
+    let address = unsafe withUnsafeBytes(of: &request.ifr_ifru.ifru_hwaddr.sa_data) { bytes in
+      unsafe MACAddress(bytes: UnsafeRawBufferPointer(rebasing: bytes[..<6]))
+    }
+    return (address, mtu)
+  }
+}
