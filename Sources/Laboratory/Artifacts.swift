@@ -1,0 +1,37 @@
+import Foundation
+
+/// The two products under test.
+public struct Artifacts: Sendable {
+  /// Path of the daemon.
+  public let daemon: String
+  /// Path of the library to preload.
+  public let library: String
+
+  /// Finds the products: in `FS_BUILD_DIR`, beside the running program (`swift build` and
+  /// `swift test` put them there), or in ./build (`make`).
+  static func locate(required: Bool) throws -> Artifacts {
+    let manager = FileManager.default
+    let beside = CommandLine.arguments.first.map { ($0 as NSString).deletingLastPathComponent }
+    var candidates = [beside, "build"].compactMap { $0 }
+    if let chosen = ProcessInfo.processInfo.environment["FS_BUILD_DIR"] { candidates = [chosen] }
+    // `swift test` runs a helper of the toolchain that is given the path of the test bundle.
+    for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
+      candidates.insert((argument as NSString).deletingLastPathComponent, at: 0)
+    }
+    for candidate in candidates {
+      let base =
+        candidate.hasPrefix("/") ? candidate : "\(manager.currentDirectoryPath)/\(candidate)"
+      let artifacts = Artifacts(daemon: "\(base)/fsd", library: "\(base)/libfsocket.so")
+      if manager.fileExists(atPath: artifacts.daemon),
+        manager.fileExists(atPath: artifacts.library)
+      {
+        return artifacts
+      }
+    }
+    guard !required else {
+      throw LaboratoryError(
+        "fsd and libfsocket.so are in none of \(candidates); run make, or set FS_BUILD_DIR")
+    }
+    return Artifacts(daemon: "/nonexistent/fsd", library: "/nonexistent/libfsocket.so")
+  }
+}

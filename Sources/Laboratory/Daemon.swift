@@ -1,0 +1,124 @@
+import Foundation
+
+/// A running fsd.
+public final class Daemon: Sendable {
+  /// Where it runs.
+  public unowned let host: Host
+  /// Its process.
+  public let process: ChildProcess
+
+  init(host: Host, process: ChildProcess) {
+    self.host = host
+    self.process = process
+  }
+
+  /// The counters of `fsd stats --json`.
+  public func statistics() throws -> DaemonStatistics {
+    try DaemonStatistics(json: host.runDaemonCommand(["stats", "--json"]))
+  }
+
+  /// Descriptors that the daemon has open.
+  public func descriptorCount() throws -> Int {
+    try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.identifier)/fd").count
+  }
+
+  /// Memory of the daemon that is in use, in bytes.
+  public func residentBytes() throws -> Int {
+    let text = try String(
+      contentsOfFile: "/proc/\(process.identifier)/statm", encoding: .utf8)
+    return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4096
+  }
+
+  /// Stops it in good order and waits until it has ended.
+  public func stop() throws {
+    try host.runDaemonCommand(["stop"])
+    host.daemon = nil
+    guard let status = process.wait(seconds: 10) else {
+      throw LaboratoryError("fsd still runs 10 s after fsd stop\n\(process.errorOutput)")
+    }
+    guard status.isSuccess else {
+      throw LaboratoryError("fsd ended with \(status)\n\(process.errorOutput)")
+    }
+  }
+
+  /// Kills it without warning.
+  public func kill() {
+    process.signal(SIGKILL)
+    _ = process.wait(seconds: 5)
+    host.daemon = nil
+  }
+}
+
+extension Host {
+  /// Starts the daemon on `interfaces` in the foreground and waits until it answers. Without one
+  /// when the laboratory uses the kernel: then this does nothing.
+  @discardableResult
+  public func startDaemon(interfaces: [String], cores: String? = nil) throws -> Daemon? {
+    guard !laboratory.usesKernel else { return nil }
+    var arguments = [laboratory.artifacts.daemon, "start", "--foreground"]
+    arguments += ["--runtime-dir", runtimeDirectory]
+    for interface in interfaces { arguments += ["--iface", interface] }
+    if let cores { arguments += ["--cores", cores] }
+    let process = try start(arguments)
+    let answers = try waitUntil(seconds: 15, every: 0.05) {
+      guard process.isRunning else {
+        throw LaboratoryError(
+          "fsd start has ended: \(process.poll().map(\.description) ?? "")\n\(process.errorOutput)")
+      }
+      return (try? runDaemonCommand(["status"])) != nil
+    }
+    guard answers else {
+      process.terminate()
+      throw LaboratoryError("fsd does not answer\n\(process.errorOutput)")
+    }
+    let started = Daemon(host: self, process: process)
+    daemon = started
+    return started
+  }
+
+  /// Runs a command of fsd for the daemon of this host and returns what it prints.
+  @discardableResult
+  public func runDaemonCommand(_ arguments: [String]) throws -> String {
+    try run(
+      [laboratory.artifacts.daemon] + arguments,
+      environment: ["FSD_RUNTIME_DIR": runtimeDirectory], seconds: 20)
+  }
+}
+
+/// The numbers of `fsd stats --json`, each under its path: `connections.established`.
+public struct DaemonStatistics: Sendable {
+  /// Those of each engine.
+  public private(set) var engines: [[String: Double]] = []
+  /// Those of all engines together.
+  public private(set) var total: [String: Double] = [:]
+
+  /// Reads the output of `fsd stats --json`.
+  public init(json: String) throws {
+    let object = try JSONSerialization.jsonObject(with: Data(json.utf8))
+    guard let fields = object as? [String: Any], let list = fields["engines"] as? [Any] else {
+      throw LaboratoryError("fsd stats --json has no list of engines: \(json.prefix(300))")
+    }
+    engines = list.map { Self.flatten($0) }
+    total = fields["total"].map { Self.flatten($0) } ?? [:]
+  }
+
+  /// The sum over all engines of a number, by its path; 0 when there is none of that name.
+  public func sum(_ path: String) -> Int {
+    Int(engines.reduce(0) { $0 + ($1[path] ?? 0) })
+  }
+
+  private static func flatten(_ value: Any, _ path: String = "") -> [String: Double] {
+    if let number = value as? NSNumber { return [path: number.doubleValue] }
+    var result: [String: Double] = [:]
+    let prefix = path.isEmpty ? "" : path + "."
+    if let fields = value as? [String: Any] {
+      for (key, value) in fields { result.merge(flatten(value, prefix + key)) { $1 } }
+    }
+    if let list = value as? [Any] {
+      for (index, value) in list.enumerated() {
+        result.merge(flatten(value, prefix + "\(index)")) { $1 }
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,41 @@
+import Foundation
+
+/// A server program that runs on a host.
+public struct Server: Sendable {
+  /// What it is, for messages.
+  public let name: String
+  /// Where it runs.
+  public let host: Host
+  /// Its first process.
+  public let process: ChildProcess
+  /// The port it listens on, on every address.
+  public let port: Int
+  /// Where uploaded files appear, if it takes any.
+  public let uploadDirectory: String?
+
+  /// Waits until it listens and, where a daemon runs, until the engines know the port.
+  func whenReady() throws -> Server {
+    let listens = try waitUntil(seconds: 15, every: 0.02) {
+      guard process.isRunning else {
+        throw LaboratoryError(
+          "\(name) has ended: \(process.poll().map(\.description) ?? "")\n\(process.errorOutput)")
+      }
+      return try host.listeningPorts().contains(port)
+    }
+    guard listens else {
+      throw LaboratoryError("\(name) does not listen on port \(port)\n\(process.errorOutput)")
+    }
+    return self
+  }
+
+  /// Ends it.
+  public func stop() {
+    process.terminate()
+    host.laboratory.discard(process)
+  }
+
+  /// URL of `path` on this server, reached at `end`.
+  public func url(_ end: LinkEnd, _ family: AddressFamily, _ path: String = "") -> String {
+    "http://\(end.urlAddress(family)):\(port)/\(path)"
+  }
+}
