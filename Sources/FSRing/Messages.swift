@@ -94,8 +94,9 @@ public enum CommandKind: UInt8, Sendable {
   /// shutdown(2): `CommandFlags.shutRead`, `.shutWrite`.
   case shutdown
   /// The application is done with the slot: FIN after what is queued, or RST with `.reset` or when
-  /// received bytes were left unread. The engine posts nothing for the slot afterwards, except
-  /// `EventKind.released` for a slot of the application's half.
+  /// received bytes were left unread. Afterwards the engine posts for the slot only `progress` with
+  /// `acknowledged`, until all bytes sent on it are covered, and then `EventKind.released` for a
+  /// slot of the application's half. Nobody is woken for these.
   case close
   /// setsockopt(2) with an integer.
   case option
@@ -106,6 +107,9 @@ public enum CommandKind: UInt8, Sendable {
   /// An accepted connection that no one took: give it to another acceptor. The slot is the
   /// engine's again.
   case handBack
+  /// The application is about to sleep because it has no room to send (slot 0): wake it at the next
+  /// event, also if that only acknowledges bytes. Otherwise nobody is woken for such an event.
+  case wantSpace
 }
 
 /// Bits of `Command.flags`.

@@ -90,6 +90,12 @@ public struct RingProducer<Element: BitwiseCopyable> {
     tail = tail &+ 1
   }
 
+  /// Whether the consumer has taken everything that was published.
+  @inlinable
+  public var isDrained: Bool {
+    unsafe consumerIndex.pointee.load(ordering: .relaxed) == published
+  }
+
   /// Whether elements wait for `publish()`.
   @inlinable public var hasUnpublished: Bool { tail != published }
 

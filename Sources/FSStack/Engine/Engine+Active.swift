@@ -1,0 +1,171 @@
+import FSRing
+
+// Active opens: source port, path, SYN.
+
+extension Engine {
+  /// connect(2) on a slot of the application's half.
+  mutating func connect(_ command: borrowing Command, _ channel: ChannelID, now: Instant) {
+    let remote = IPAddress(high: command.remoteHigh, low: command.remoteLow)
+    var local = IPAddress(high: command.localHigh, low: command.localLow)
+    let path = paths.find(remote)
+    if local.isUnspecified, let path { local = path.source }
+    guard !local.isUnspecified, let interface = path?.interface, interface < interfaces.count,
+      local.isIPv4 == remote.isIPv4
+    else {
+      refuse(command, channel, local, remote, SocketError.hostUnreachable, now: now)
+      requestPath(remote)
+      return
+    }
+    guard
+      let port = sourcePort(
+        wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort)
+    else {
+      refuse(command, channel, local, remote, SocketError.addressNotAvailable, now: now)
+      return
+    }
+    let flow = Flow(local: local, localPort: port, remote: remote, remotePort: command.remotePort)
+    let hash = secret.hash(flow)
+    if let old = timeWait.find(flow, hash: hash) { timeWait.remove(old) }
+    let connection = makeConnection(
+      flow, state: .synSent, interface: interface, nextHop: MACAddress(),
+      vlan: path?.vlan ?? NetworkLayer.untagged, pathMTU: path?.mtu ?? 1280, now: now)
+    guard let id = insert(connection, hash: hash) else {
+      refuse(command, channel, local, remote, SocketError.noBufferSpace, now: now)
+      return
+    }
+    attach(id, to: channel, slot: command.slot)
+    connections[id].unacknowledgedSince = now
+    counters.activeOpens += 1
+    scheduleOutput(id)
+  }
+
+  private func attach(_ id: ConnectionID, to channel: ChannelID, slot: UInt32) {
+    connections[id].channel = channel
+    connections[id].slot = slot
+    connections[id].flags.insert(.announced)
+    channels[channel].occupy(slot, by: id)
+    channels[channel].connectionCount += 1
+  }
+
+  /// A connect that fails at once: the slot holds a dead connection until the application closes it.
+  private mutating func refuse(
+    _ command: borrowing Command, _ channel: ChannelID, _ local: IPAddress, _ remote: IPAddress,
+    _ error: UInt16, now: Instant
+  ) {
+    let flow = Flow(
+      local: local, localPort: command.localPort, remote: remote, remotePort: command.remotePort)
+    let connection = makeConnection(
+      flow, state: .closed, interface: 0, nextHop: MACAddress(),
+      vlan: NetworkLayer.untagged, pathMTU: 1280, now: now)
+    guard let id = connections.allocate(connection) else {
+      // Not even room to say so: free the slot; the application sees its release as failure.
+      channels[channel].release(command.slot)
+      drop(.connectionTableFull)
+      return
+    }
+    attach(id, to: channel, slot: command.slot)
+    fail(id, error)
+  }
+
+  /// A source port that leads the replies to this engine: the wanted one, or the next free one of
+  /// the active range with this engine's residue (RFC 6056: the search begins at a keyed hash of
+  /// the destination).
+  private mutating func sourcePort(
+    wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16
+  ) -> UInt16? {
+    if wanted != 0 {
+      let flow = Flow(local: local, localPort: wanted, remote: remote, remotePort: remotePort)
+      return find(flow, hash: secret.hash(flow)) == nil ? wanted : nil
+    }
+    let range = configuration.activePorts
+    let count = UInt32(range.count)
+    let start = UInt32(truncatingIfNeeded: secret.hash(remote, port: remotePort) >> 16)
+    for step in 0..<count {
+      let offset = (start &+ portCursor &+ step) % count
+      let port = range.lowerBound + UInt16(offset)
+      guard
+        Self.engine(ofActivePort: port, engineCount: configuration.engineCount)
+          == configuration.engineIndex
+      else { continue }
+      let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
+      let hash = secret.hash(flow)
+      if find(flow, hash: hash) == nil, timeWait.find(flow, hash: hash) == nil {
+        portCursor = portCursor &+ step &+ 1
+        return port
+      }
+    }
+    return reusableTimeWaitPort(local: local, remote: remote, remotePort: remotePort)
+  }
+
+  /// With all ports in use, one whose TIME-WAIT record has timestamps: the peer can tell the new
+  /// connection from the old by them (Linux's tcp_tw_reuse).
+  private mutating func reusableTimeWaitPort(
+    local: IPAddress, remote: IPAddress, remotePort: UInt16
+  ) -> UInt16? {
+    let range = configuration.activePorts
+    for step in 0..<UInt32(range.count) {
+      let port = range.lowerBound + UInt16((portCursor &+ step) % UInt32(range.count))
+      let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
+      if let record = timeWait.find(flow, hash: secret.hash(flow)),
+        timeWait.records[record].hasTimestamps,
+        Self.engine(ofActivePort: port, engineCount: configuration.engineCount)
+          == configuration.engineIndex
+      {
+        portCursor = portCursor &+ step &+ 1
+        counters.timeWaitReused += 1
+        return port
+      }
+    }
+    return nil
+  }
+
+  /// Fills in the next hop of a connection that is being opened. False: it is not known yet; the SYN
+  /// goes out when it is.
+  mutating func resolvePath(_ id: ConnectionID) -> Bool {
+    if let path = paths.find(connections[id].flow.remote), let nextHop = path.nextHop {
+      connections[id].nextHop = nextHop
+      return true
+    }
+    requestPath(connections[id].flow.remote)
+    connections[id].flags.insert(.awaitsPath)
+    if connections[id].retransmitAt == .never {
+      // As long as Linux tries to resolve a neighbour.
+      connections[id].retransmitAt = connections[id].lastSentAt + .seconds(3)
+      armTimers(id)
+    }
+    return false
+  }
+
+  mutating func requestPath(_ destination: IPAddress) {
+    if !pathRequests.contains(destination), pathRequests.count < 1024 {
+      pathRequests.append(destination)
+    }
+  }
+
+  /// Enters a path, and sends what has waited for it.
+  public mutating func setPath(_ path: PathConfiguration) {
+    paths.set(path)
+    guard path.nextHop != nil else { return }
+    for raw in 0..<connections.watermark {
+      let id = ConnectionID(raw: raw)
+      guard connections.isAllocated(id), connections[id].flags.contains(.awaitsPath),
+        connections[id].flow.remote == path.destination
+      else { continue }
+      connections[id].flags.remove(.awaitsPath)
+      connections[id].retransmitAt = .never
+      if connections[id].state == .synSent { scheduleOutput(id) }
+    }
+  }
+
+  /// Forgets a path; connections that use it keep the next hop they have.
+  public mutating func removePath(_ destination: IPAddress) {
+    paths.remove(destination)
+  }
+
+  /// Gives `body` the destinations for which a path is wanted.
+  public mutating func drainPathRequests(_ body: (IPAddress) -> Void) {
+    guard !pathRequests.isEmpty else { return }
+    for destination in pathRequests { body(destination) }
+    pathRequests.removeAll(keepingCapacity: true)
+  }
+}

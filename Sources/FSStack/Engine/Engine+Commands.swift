@@ -1,0 +1,191 @@
+import FSRing
+
+// Commands of applications. Everything in them is suspect.
+
+extension Engine {
+  /// Executes the commands that channels hold; returns how many.
+  public mutating func serviceChannels(now: Instant) -> Int {
+    var executed = 0
+    for raw in 0..<channels.watermark {
+      let id = ChannelID(raw: raw)
+      guard channels.isAllocated(id), !channels[id].isClosed else { continue }
+      executed += service(id, now: now)
+    }
+    counters.commands += UInt64(executed)
+    return executed
+  }
+
+  @inline(__always)
+  private mutating func service(_ channel: ChannelID, now: Instant) -> Int {
+    guard let ready = channels[channel].commands.readyCount() else {
+      violate(channel, .commandIndexImpossible)
+      return 0
+    }
+    guard ready > 0 else { return 0 }
+    for position in 0..<ready {
+      let command = channels[channel].commands.element(at: position)
+      if let violation = execute(command, channel, now: now) {
+        violate(channel, violation)
+        return Int(position)
+      }
+    }
+    channels[channel].commands.release(ready)
+    return Int(ready)
+  }
+
+  /// Executes one command; returns what is wrong with it.
+  private mutating func execute(
+    _ command: Command, _ channel: ChannelID, now: Instant
+  ) -> ChannelViolation? {
+    guard let kind = CommandKind(rawValue: command.kind) else { return .unknownCommand }
+    switch kind {
+    case .pause, .resume:
+      pause(command, channel, kind == .pause, now: now)
+      return nil
+    case .wantSpace:
+      wantSpace(channel)
+      return nil
+    case .connect:
+      let geometry = channels[channel].geometry
+      guard command.slot >= geometry.firstConnectSlot, command.slot < geometry.slotCount else {
+        return .slotOutOfRange
+      }
+      guard channels[channel].isFree(command.slot) else { return .slotInUse }
+      connect(command, channel, now: now)
+      return nil
+    case .send, .consume, .shutdown, .close, .option, .handBack:
+      guard command.slot < channels[channel].geometry.slotCount else { return .slotOutOfRange }
+      guard let id = channels[channel].connection(on: command.slot),
+        !connections[id].flags.contains(.orphaned)
+      else { return .slotNotOpen }
+      return execute(kind, command, id, channel, now: now)
+    }
+  }
+
+  private mutating func execute(
+    _ kind: CommandKind, _ command: Command, _ id: ConnectionID, _ channel: ChannelID, now: Instant
+  ) -> ChannelViolation? {
+    switch kind {
+    case .send:
+      return queue(command, id, channel, now: now)
+    case .consume:
+      guard consume(id, command.length) else { return .consumedTooMuch }
+      if shouldUpdateWindow(id) { acknowledgeSoon(id) }
+      return nil
+    case .shutdown:
+      shutdown(id, command.flags, now: now)
+      return nil
+    case .close:
+      guard consume(id, command.length) else { return .consumedTooMuch }
+      close(id, isReset: command.flags & CommandFlags.reset != 0, now: now)
+      return nil
+    case .option:
+      setOption(
+        id, level: Int(command.length >> 16), name: Int(command.length & 0xffff),
+        value: command.value, now: now)
+      return nil
+    case .handBack:
+      guard command.slot < channels[channel].geometry.firstConnectSlot,
+        connections[id].acceptedBy != .max, connections[id].sendHead == .max
+      else { return .handBackInvalid }
+      handBack(id, now: now)
+      return nil
+    case .connect, .pause, .resume, .wantSpace:
+      preconditionFailure("handled before")
+    }
+  }
+
+  private mutating func pause(
+    _ command: Command, _ channel: ChannelID, _ pauses: Bool, now: Instant
+  ) {
+    // The daemon may just have removed it.
+    guard let acceptor = listeners.find(command.length, channel) else { return }
+    listeners.acceptors[acceptor].isPaused = pauses
+    if !pauses { assignPending(listeners.acceptors[acceptor].endpoint, now: now) }
+  }
+
+  /// The application sleeps until there is room: what it has not read yet may be just that.
+  private mutating func wantSpace(_ channel: ChannelID) {
+    if channels[channel].events.isDrained {
+      channels[channel].wantsSpace = true
+    } else {
+      wake(channel)
+    }
+  }
+
+  /// Queues the bytes of a send chunk. The checks come first, the record is private afterwards.
+  @inline(__always)
+  private mutating func queue(
+    _ command: Command, _ id: ConnectionID, _ channel: ChannelID, now: Instant
+  ) -> ChannelViolation? {
+    guard command.chunk < channels[channel].geometry.sendChunkCount else {
+      return .chunkOutOfRange
+    }
+    guard channels[channel][send: command.chunk].length == 0 else { return .chunkInUse }
+    guard command.length > 0,
+      Int(command.offset) + Int(command.length) <= ChannelGeometry.sendChunkSize
+    else { return .chunkRangeInvalid }
+    guard !connections[id].flags.contains(.finQueued) else { return .sendAfterShutdown }
+    // A dead connection: the application has got all its chunks back, or will at once.
+    guard connections[id].state != .closed else { return nil }
+    channels[channel][send: command.chunk] = SendChunk(
+      next: .max, offset: command.offset, length: UInt16(command.length))
+    channels[channel].sendChunksInUse += 1
+    if connections[id].sendTail == .max {
+      connections[id].sendHead = command.chunk
+      connections[id].sendHeadSequence = connections[id].sendQueueEnd
+    } else {
+      channels[channel][send: connections[id].sendTail].next = command.chunk
+    }
+    connections[id].sendTail = command.chunk
+    connections[id].sendQueueEnd += command.length
+    if command.flags & CommandFlags.more != 0 {
+      connections[id].flags.insert(.more)
+    } else {
+      connections[id].flags.remove(.more)
+    }
+    connections[id].flags.insert(.interactive)
+    scheduleOutput(id)
+    return nil
+  }
+
+  /// shutdown(2).
+  private mutating func shutdown(_ id: ConnectionID, _ flags: UInt8, now: Instant) {
+    if flags & CommandFlags.shutRead != 0 { connections[id].flags.insert(.readShut) }
+    if flags & CommandFlags.shutWrite != 0, connections[id].state != .closed {
+      connections[id].flags.insert(.finQueued)
+      scheduleOutput(id)
+    }
+  }
+
+  /// close(2): the connection goes on until its bytes and FIN have been acknowledged (RFC 9293
+  /// section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the application has been
+  /// told of the acknowledgement of all it has sent, so that no chunk is lost.
+  mutating func close(_ id: ConnectionID, isReset: Bool, now: Instant) {
+    let hasUnread = connections[id].unreadBytes > 0 || connections[id].reassemblyHead != .none
+    freeReceived(id)
+    connections[id].flags.insert(.orphaned)
+    if connections[id].sendHead == .max, connections[id].unreportedAcknowledged == 0 {
+      let channel = connections[id].channel
+      if ownerLinks.contains(id) { ownerLinks.remove(id, from: &channels[channel].dirty) }
+      releaseSlot(id)
+    }
+    switch connections[id].state {
+    case .closed:
+      if connections[id].slot == .max { forget(id) }
+    case .synSent:
+      retire(id)
+    case .finWait2 where !isReset && !hasUnread:
+      connections[id].lifeAt = now + .seconds(60)
+      armTimers(id)
+    case .listen, .timeWait, .synReceived, .established, .finWait1, .finWait2, .closeWait, .closing,
+      .lastAck:
+      if isReset || hasUnread {
+        abort(id)
+      } else {
+        connections[id].flags.insert(.finQueued)
+        scheduleOutput(id)
+      }
+    }
+  }
+}

@@ -1,0 +1,167 @@
+import FSRing
+import Synchronization
+
+// Events for applications, posted at the end of a burst: one event tells everything that has
+// happened to a connection, and an application is woken once, and only if it sleeps.
+
+extension Engine {
+  /// The connection has something to tell its application.
+  @inline(__always)
+  mutating func markDirty(_ id: ConnectionID) {
+    let channel = connections[id].channel
+    guard channel != .none, connections[id].slot != .max, !ownerLinks.contains(id) else { return }
+    ownerLinks.append(id, to: &channels[channel].dirty)
+  }
+
+  /// Posts what channels must know, and notes which applications sleep.
+  mutating func postEvents() {
+    for raw in 0..<channels.watermark {
+      let channel = ChannelID(raw: raw)
+      guard channels.isAllocated(channel) else { continue }
+      if channels[channel].dirty.isEmpty, !channels[channel].hasReleasedSlots { continue }
+      guard !channels[channel].isClosed else { continue }
+      var isUrgent = false
+      guard post(channel, &isUrgent) else {
+        violate(channel, .eventIndexImpossible)
+        continue
+      }
+      if channels[channel].events.hasUnpublished { channels[channel].events.publish() }
+      if isUrgent { wake(channel) }
+    }
+  }
+
+  /// Wakes the application if it sleeps.
+  mutating func wake(_ channel: ChannelID) {
+    channels[channel].wantsSpace = false
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    let waiters = unsafe channels[channel].header.applicationWaiters.pointee
+      .load(ordering: .relaxed)
+    if waiters != 0 {
+      counters.wakeUps += 1
+      wakeUps.append(channel)
+    }
+  }
+
+  /// Posts the events of one channel as far as its ring has room. False: the ring's index is
+  /// impossible. An event is urgent unless it only returns send chunks and nobody waits for them.
+  private mutating func post(_ channel: ChannelID, _ isUrgent: inout Bool) -> Bool {
+    while !channels[channel].dirty.isEmpty {
+      let id = channels[channel].dirty.first
+      let isOrphan = connections[id].flags.contains(.orphaned)
+      let isComplete =
+        isOrphan ? postReturned(id, channel) : post(id, channel, &isUrgent)
+      guard let isComplete else { return false }
+      guard isComplete else { return true }
+      ownerLinks.remove(id, from: &channels[channel].dirty)
+      if isOrphan, connections[id].sendHead == .max {
+        releaseSlot(id)
+        if connections[id].state == .closed { forget(id) }
+      }
+    }
+    while channels[channel].hasReleasedSlots {
+      guard let free = channels[channel].events.freeCount() else { return false }
+      guard free > 0, let slot = channels[channel].takeReleasedSlot() else { return true }
+      channels[channel].events.append(Event(.released, slot: slot))
+      counters.events += 1
+    }
+    return true
+  }
+
+  /// Tells how many bytes of a closed connection have been acknowledged.
+  private mutating func postReturned(_ id: ConnectionID, _ channel: ChannelID) -> Bool? {
+    guard let free = channels[channel].events.freeCount() else { return nil }
+    guard free > 0 else { return false }
+    var event = Event(.progress, slot: connections[id].slot)
+    event.acknowledged = connections[id].unreportedAcknowledged
+    connections[id].unreportedAcknowledged = 0
+    channels[channel].events.append(event)
+    counters.events += 1
+    return true
+  }
+
+  /// Posts the events of one connection. False: the ring is full, the rest comes later. Nil: its
+  /// index is impossible.
+  private mutating func post(
+    _ id: ConnectionID, _ channel: ChannelID, _ isUrgent: inout Bool
+  ) -> Bool? {
+    while true {
+      guard let free = channels[channel].events.freeCount() else { return nil }
+      guard free > 0 else { return false }
+      var event = Event(
+        connections[id].flags.contains(.announced) ? .progress : .accepted,
+        slot: connections[id].slot)
+      if event.kind == EventKind.accepted.rawValue { announce(id, &event) }
+      if connections[id].flags.contains(.reportConnected) { reportConnected(id, &event) }
+      event.acknowledged = connections[id].unreportedAcknowledged
+      connections[id].unreportedAcknowledged = 0
+      attachPiece(id, channel, &event)
+      let isLast = connections[id].receiveUnposted == .max
+      if isLast { attachEnd(id, &event) }
+      if event.flags != 0 || event.kind == EventKind.accepted.rawValue
+        || channels[channel].wantsSpace
+      {
+        isUrgent = true
+      }
+      channels[channel].events.append(event)
+      counters.events += 1
+      if isLast { return true }
+    }
+  }
+
+  private func announce(_ id: ConnectionID, _ event: inout Event) {
+    let connection = connections[id]
+    event.listener = connection.acceptedBy
+    event.localHigh = connection.flow.local.high
+    event.localLow = connection.flow.local.low
+    event.localPort = connection.flow.localPort
+    event.remoteHigh = connection.flow.remote.high
+    event.remoteLow = connection.flow.remote.low
+    event.remotePort = connection.flow.remotePort
+    event.maximumSegmentSize = UInt16(clamping: connections[id].segmentSize)
+    connections[id].flags.insert(.announced)
+  }
+
+  private func reportConnected(_ id: ConnectionID, _ event: inout Event) {
+    event.flags |= EventFlags.connected
+    event.localHigh = connections[id].flow.local.high
+    event.localLow = connections[id].flow.local.low
+    event.localPort = connections[id].flow.localPort
+    event.maximumSegmentSize = UInt16(clamping: connections[id].segmentSize)
+    connections[id].flags.remove(.reportConnected)
+  }
+
+  /// Puts the next received piece into the event, if there is one.
+  @inline(__always)
+  private func attachPiece(_ id: ConnectionID, _ channel: ChannelID, _ event: inout Event) {
+    let chunk = connections[id].receiveUnposted
+    guard chunk != .max else { return }
+    var record = channels[channel][receive: chunk]
+    event.flags |= EventFlags.data
+    event.chunk = chunk
+    event.offset = record.posted
+    event.length = record.filled - record.posted
+    record.posted = record.filled
+    channels[channel][receive: chunk] = record
+    connections[id].receiveUnposted = record.next
+  }
+
+  /// With the last piece go the facts that come after all bytes.
+  private func attachEnd(_ id: ConnectionID, _ event: inout Event) {
+    if connections[id].flags.contains(.reportFinished) {
+      event.flags |= EventFlags.peerFinished
+      connections[id].flags.remove(.reportFinished)
+    }
+    if connections[id].flags.contains(.reportFailed) {
+      event.flags |= EventFlags.failed
+      event.error = connections[id].error
+      connections[id].flags.remove(.reportFailed)
+    }
+  }
+
+  /// Gives `body` the channels whose applications sleep and must be woken.
+  public mutating func drainWakeups(_ body: (ChannelID) -> Void) {
+    guard !wakeUps.isEmpty else { return }
+    for channel in wakeUps where channels.isAllocated(channel) { body(channel) }
+    wakeUps.removeAll(keepingCapacity: true)
+  }
+}

@@ -1,0 +1,183 @@
+// How connections come into the tables and leave them.
+
+extension Engine {
+  /// Enters a connection into the slab and the local established table.
+  mutating func insert(_ connection: Connection, hash: UInt64) -> ConnectionID? {
+    guard let id = connections.allocate(connection) else {
+      drop(.connectionTableFull)
+      return nil
+    }
+    flows.insert(hash, id.raw)
+    connections[id].flags.insert(.indexed)
+    return id
+  }
+
+  /// A new connection's control block, in its first state.
+  func makeConnection(
+    _ flow: Flow, state: TCPState, interface: Int, nextHop: MACAddress, vlan: UInt16,
+    pathMTU: Int, now: Instant
+  ) -> Connection {
+    let initial = initialSequence(flow, now: now)
+    let size = UInt16(clamping: pathMTU - (flow.local.isIPv4 ? 40 : 60))
+    return Connection(
+      flow: flow, state: state, receiveScale: Self.windowScale(configuration.receiveBuffer),
+      flags: [], receiveBuffer: configuration.receiveBuffer, sendUnacknowledged: initial,
+      sendNext: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
+      maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
+      congestion: CongestionControl(segmentSize: UInt32(size)), interface: UInt8(interface),
+      vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
+      timestampOffset: UInt32(truncatingIfNeeded: secret.hash(flow, purpose: 1)),
+      lastSentAt: now, lastReceivedAt: now)
+  }
+
+  /// The smallest shift with which the window field can express the buffer (RFC 7323 section 2).
+  private static func windowScale(_ buffer: UInt32) -> UInt8 {
+    var scale: UInt8 = 0
+    while scale < 14 && buffer >> UInt32(scale) > 65535 { scale += 1 }
+    return scale
+  }
+
+  /// The initial sequence number: a clock of 4 us plus a keyed hash of the flow (RFC 6528).
+  private func initialSequence(_ flow: Flow, now: Instant) -> SequenceNumber {
+    let clock = UInt32(truncatingIfNeeded: now.nanoseconds / 4000)
+    return SequenceNumber(clock &+ UInt32(truncatingIfNeeded: secret.hash(flow, purpose: 2)))
+  }
+
+  /// Takes a connection out of the established table and stops its timers.
+  private mutating func unlink(_ id: ConnectionID) {
+    if connections[id].flags.contains(.indexed) {
+      flows.remove(secret.hash(connections[id].flow), id.raw)
+      connections[id].flags.remove(.indexed)
+    }
+    timers.disarm(id)
+    if outputLinks.contains(id) { outputLinks.remove(id, from: &output) }
+    connections[id].retransmitAt = .never
+    connections[id].acknowledgeAt = .never
+    connections[id].lifeAt = .never
+    connections[id].pushAt = .never
+    reassembly.removeAll(of: &connections[id])
+    let endpoint = connections[id].endpoint
+    if endpoint != .none {
+      leaveEndpoint(id, endpoint)
+    }
+    connections[id].state = .closed
+  }
+
+  /// A connection in SYN-RECEIVED, or not yet given to an acceptor, leaves its endpoint.
+  private mutating func leaveEndpoint(_ id: ConnectionID, _ endpoint: EndpointID) {
+    if ownerLinks.contains(id) {
+      ownerLinks.remove(id, from: &listeners.endpoints[endpoint].pending)
+      listeners.endpoints[endpoint].pendingCount -= 1
+    } else {
+      listeners.endpoints[endpoint].halfOpen -= 1
+    }
+    connections[id].endpoint = .none
+  }
+
+  /// The connection is over in good order, or nobody needs to know.
+  mutating func retire(_ id: ConnectionID) {
+    unlink(id)
+    returnQueued(id)
+    if connections[id].slot == .max { forget(id) }
+  }
+
+  /// Gives all send chunks back, as if their bytes had been acknowledged.
+  private mutating func returnQueued(_ id: ConnectionID) {
+    guard connections[id].sendHead != .max else { return }
+    let rest = connections[id].sendQueueEnd - connections[id].sendUnacknowledged
+    freeQueued(id)
+    connections[id].unreportedAcknowledged += UInt32(max(rest, 0))
+    markDirty(id)
+  }
+
+  /// The connection is over with an error, of which its application is told.
+  mutating func fail(_ id: ConnectionID, _ error: UInt16) {
+    unlink(id)
+    returnQueued(id)
+    guard !connections[id].flags.contains(.orphaned) else {
+      if connections[id].slot == .max { forget(id) }
+      return
+    }
+    guard connections[id].slot != .max else {
+      forget(id)
+      return
+    }
+    connections[id].error = error
+    connections[id].flags.insert(.reportFailed)
+    markDirty(id)
+  }
+
+  /// Resets the peer and forgets the connection; its application has given it up.
+  mutating func abort(_ id: ConnectionID) {
+    if connections[id].state >= .synReceived { sendReset(id) }
+    retire(id)
+  }
+
+  /// Resets the peer with the answer that its segment gets when there is no connection.
+  mutating func abort(_ id: ConnectionID, answering segment: inout Segment) {
+    sendReset(answering: &segment, of: id)
+    retire(id)
+  }
+
+  /// Frees the last of a connection: it has neither peer nor application.
+  mutating func forget(_ id: ConnectionID) {
+    let channel = connections[id].channel
+    if channel != .none {
+      if ownerLinks.contains(id) { ownerLinks.remove(id, from: &channels[channel].dirty) }
+      freeReceived(id)
+      freeQueued(id)
+      channels[channel].connectionCount -= 1
+      releaseIfOver(channel)
+    }
+    connections.free(id)
+  }
+
+  /// We closed first: the flow waits for two segment lifetimes (section 3.10.7.4, eighth step).
+  mutating func enterTimeWait(_ id: ConnectionID, now: Instant) {
+    let connection = connections[id]
+    let window = connection.receiveWindow >> UInt32(connection.receiveScale)
+    let record = TimeWaitRecord(
+      flow: connection.flow, sendNext: connection.sendMaximum,
+      receiveNext: connection.receiveNext, recentTimestamp: connection.recentTimestamp,
+      timestampOffset: connection.timestampOffset, expiry: now + TimeWaitTable.duration,
+      nextHop: connection.nextHop, vlan: connection.vlan, interface: connection.interface,
+      hasTimestamps: connection.flags.contains(.timestamps),
+      windowField: UInt16(clamping: max(window, 1)))
+    // The peer's FIN is acknowledged from the record: the connection may be gone by the end of
+    // the burst.
+    sendAcknowledgement(record, now: now)
+    retire(id)
+    timeWait.insert(record)
+  }
+
+  /// A segment for a flow in TIME-WAIT. True: it is a SYN that opens the flow anew, and the record
+  /// is gone.
+  mutating func timeWaitSegmentArrives(
+    _ id: TimeWaitID, _ segment: inout Segment, now: Instant
+  ) -> Bool {
+    let record = timeWait.records[id]
+    // RFC 1337: a RST does not end the wait.
+    if segment.flags.contains(.rst) { return false }
+    if segment.flags.contains(.syn), !segment.flags.contains(.ack) {
+      let newer: Bool
+      if record.hasTimestamps && segment.options.hasTimestamp {
+        // RFC 6191: a later timestamp proves a new connection, an equal one with a later number.
+        let age = Int32(bitPattern: segment.options.timestampValue &- record.recentTimestamp)
+        newer = age > 0 || age == 0 && segment.sequence > record.receiveNext
+      } else {
+        newer = segment.sequence > record.receiveNext
+      }
+      if newer {
+        timeWait.remove(id)
+        counters.timeWaitReused += 1
+        return true
+      }
+    }
+    if segment.flags.contains(.fin) { timeWait.restart(id, now: now) }
+    let isPure = segment.payloadLength == 0 && segment.flags.isDisjoint(with: [.syn, .fin])
+    if !isPure || segment.sequence != record.receiveNext {
+      sendAcknowledgement(record, now: now)
+    }
+    return false
+  }
+}

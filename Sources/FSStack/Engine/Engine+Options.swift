@@ -1,0 +1,67 @@
+// setsockopt(2) on connections: level and name are Linux's numbers.
+
+extension Engine {
+  private enum Level {
+    static var socket: Int { 1 }
+    static var ip: Int { 0 }
+    static var tcp: Int { 6 }
+    static var ipv6: Int { 41 }
+  }
+
+  /// Applies an integer option; one that the engine does not know changes nothing.
+  mutating func setOption(
+    _ id: ConnectionID, level: Int, name: Int, value: Int32, now: Instant
+  ) {
+    guard connections[id].state != .closed else { return }
+    switch (level, name) {
+    case (Level.tcp, 1):  // TCP_NODELAY
+      set(id, .noDelay, value != 0)
+      if value != 0 { push(id) }
+    case (Level.tcp, 3):  // TCP_CORK
+      set(id, .cork, value != 0)
+      if value == 0 { push(id) }
+    case (Level.socket, 9):  // SO_KEEPALIVE
+      set(id, .keepAlive, value != 0)
+      armKeepAlive(id, now: now)
+    case (Level.tcp, 4):  // TCP_KEEPIDLE
+      connections[id].keepAliveIdle = .seconds(UInt64(max(1, min(value, 32767))))
+      armKeepAlive(id, now: now)
+    case (Level.tcp, 5):  // TCP_KEEPINTVL
+      connections[id].keepAliveInterval = .seconds(UInt64(max(1, min(value, 32767))))
+    case (Level.tcp, 6):  // TCP_KEEPCNT
+      connections[id].keepAliveProbes = UInt8(max(1, min(value, 127)))
+    case (Level.tcp, 18):  // TCP_USER_TIMEOUT, milliseconds
+      connections[id].userTimeout = .milliseconds(UInt64(max(0, value)))
+    case (Level.tcp, 2):  // TCP_MAXSEG
+      connections[id].maximumSegmentSize = min(
+        connections[id].maximumSegmentSize, UInt16(clamping: max(88, value)))
+    case (Level.tcp, 12):  // TCP_QUICKACK
+      set(id, .interactive, value == 0)
+      if value != 0, connections[id].acknowledgeAt != .never { acknowledgeSoon(id) }
+    case (Level.socket, 8):  // SO_RCVBUF: as the kernel, the window never shrinks
+      let limit = connections[id].receiveScale == 0 ? 65535 : configuration.receiveBuffer
+      connections[id].receiveBuffer = min(max(UInt32(max(value, 0)), 4096), limit)
+    case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS; the ECN bits are TCP's
+      connections[id].trafficClass = UInt8(truncatingIfNeeded: value) & 0xfc
+    case (Level.ip, 2), (Level.ipv6, 16):  // IP_TTL, IPV6_UNICAST_HOPS
+      connections[id].hopLimit = value > 0 && value < 256 ? UInt8(value) : 64
+    default:
+      return
+    }
+  }
+
+  private func set(_ id: ConnectionID, _ flag: ConnectionFlags, _ on: Bool) {
+    if on {
+      connections[id].flags.insert(flag)
+    } else {
+      connections[id].flags.remove(flag)
+    }
+  }
+
+  /// A held partial segment goes out now.
+  private mutating func push(_ id: ConnectionID) {
+    guard connections[id].hasUnsent else { return }
+    connections[id].flags.insert(.pushNow)
+    scheduleOutput(id)
+  }
+}

@@ -1,0 +1,165 @@
+extension Engine {
+  /// What the owner has to do with a frame after `receive`.
+  public enum Verdict: Equatable, Sendable {
+    /// Nothing: the frame may be reused.
+    case done
+    /// Give a copy to another engine, which owns the flow.
+    case handOver(engine: Int)
+  }
+
+  /// Processes a frame that arrived on an interface.
+  public mutating func receive(
+    _ frame: UnsafeRawBufferPointer, interface: Int, now: Instant
+  ) -> Verdict {
+    counters.framesReceived += 1
+    counters.bytesReceived += UInt64(frame.count)
+    return unsafe process(frame, interface: interface, now: now, mayHandOver: true)
+  }
+
+  /// Processes a frame that another engine received and that belongs here.
+  public mutating func receiveHandedOver(
+    _ frame: UnsafeRawBufferPointer, interface: Int, now: Instant
+  ) {
+    counters.takenOver += 1
+    _ = unsafe process(frame, interface: interface, now: now, mayHandOver: false)
+  }
+
+  @inline(__always)
+  private mutating func process(
+    _ frame: UnsafeRawBufferPointer, interface: Int, now: Instant, mayHandOver: Bool
+  ) -> Verdict {
+    guard interface < interfaces.count else {
+      drop(.destinationNotLocal)
+      return .done
+    }
+    var segment = Segment()
+    switch unsafe segment.parse(
+      frame, acceptPartialChecksum: interfaces[interface].isVirtual)
+    {
+    case .drop(let reason):
+      drop(reason)
+      return .done
+    case .icmpError:
+      return unsafe receiveError(frame, now: now, mayHandOver: mayHandOver)
+    case .segment:
+      break
+    }
+    if segment.checksumWasPartial { counters.partialChecksums += 1 }
+    if segment.options.malformed { drop(.tcpOptionMalformed) }
+    let flow = Flow(segment)
+    let hash = secret.hash(flow)
+    if let id = find(flow, hash: hash) {
+      let payload = unsafe UnsafeRawBufferPointer(
+        rebasing: frame[segment.payloadOffset..<segment.payloadOffset + segment.payloadLength])
+      unsafe segmentArrives(id, &segment, payload, now: now)
+      return .done
+    }
+    return missed(
+      &segment, flow, hash: hash, interface: interface, now: now, mayHandOver: mayHandOver)
+  }
+
+  /// A segment of a flow that is not in the local established table.
+  @inline(never)
+  private mutating func missed(
+    _ segment: inout Segment, _ flow: Flow, hash: UInt64, interface: Int, now: Instant,
+    mayHandOver: Bool
+  ) -> Verdict {
+    guard localAddresses.contains(segment.destination) else {
+      drop(.destinationNotLocal)
+      return .done
+    }
+    if let id = timeWait.find(flow, hash: hash) {
+      if !timeWaitSegmentArrives(id, &segment, now: now) { return .done }
+    } else if mayHandOver, configuration.engineCount > 1 {
+      let owner = self.owner(of: flow, hash: hash)
+      if owner != configuration.engineIndex {
+        counters.handedOver += 1
+        return .handOver(engine: owner)
+      }
+    }
+    listenSegmentArrives(&segment, flow, hash: hash, interface: interface, now: now)
+    return .done
+  }
+
+  /// The engine that owns a flow without entry in any table.
+  ///
+  /// A port of the active range names its engine in its low bits (Fastsocket's Receive Flow
+  /// Deliver). All other flows belong where the hardware puts them, or, if that says nothing,
+  /// where a hash does.
+  func owner(of flow: Flow, hash: UInt64) -> Int {
+    if configuration.activePorts.contains(flow.localPort),
+      listeners.find(flow.local, port: flow.localPort) == nil
+    {
+      return Self.engine(ofActivePort: flow.localPort, engineCount: configuration.engineCount)
+    }
+    guard configuration.softwareSteering else { return configuration.engineIndex }
+    return Int(hash >> 8 & 0xffff) % configuration.engineCount
+  }
+
+  /// The engine named by the low bits of an active port: as many bits as the engines need, spread
+  /// over them by a table, so that no residue is unused when the count is no power of two.
+  public static func engine(ofActivePort port: UInt16, engineCount: Int) -> Int {
+    var bits = 1
+    while bits < engineCount { bits *= 2 }
+    return (Int(port) & (bits - 1)) % engineCount
+  }
+
+  /// An ICMP error (RFC 9293 section 3.9.2.2, with the checks of RFC 5927).
+  @inline(never)
+  private mutating func receiveError(
+    _ frame: UnsafeRawBufferPointer, now: Instant, mayHandOver: Bool
+  ) -> Verdict {
+    guard let message = unsafe ICMPError.parse(frame) else {
+      drop(.icmpMalformed)
+      return .done
+    }
+    let flow = Flow(
+      local: message.source, localPort: message.sourcePort, remote: message.destination,
+      remotePort: message.destinationPort)
+    let hash = secret.hash(flow)
+    guard let id = find(flow, hash: hash) else {
+      if mayHandOver, configuration.engineCount > 1 {
+        let owner = self.owner(of: flow, hash: hash)
+        if owner != configuration.engineIndex {
+          counters.handedOver += 1
+          return .handOver(engine: owner)
+        }
+      }
+      drop(.icmpNoFlow)
+      return .done
+    }
+    let connection = connections[id]
+    // Only what quotes a segment in flight can be about this connection.
+    let inFlight = connection.sendMaximum.value &- connection.sendUnacknowledged.value
+    guard message.sequence.value &- connection.sendUnacknowledged.value < max(inFlight, 1) else {
+      drop(.icmpNoFlow)
+      return .done
+    }
+    apply(message.kind, to: id)
+    return .done
+  }
+
+  private mutating func apply(_ kind: ICMPError.Kind, to id: ConnectionID) {
+    switch kind {
+    case .packetTooBig(let mtu):
+      let isIPv4 = connections[id].flow.local.isIPv4
+      // Below these floors nobody has an honest reason to go (RFC 1191, RFC 8201).
+      let floor = isIPv4 ? 552 : 1280
+      let size = UInt16(min(max(mtu, floor), 65535) - (isIPv4 ? 40 : 60))
+      if size < connections[id].pathSegmentSize {
+        connections[id].pathSegmentSize = size
+        goBack(id)
+        scheduleOutput(id)
+      }
+    case .destinationUnreachable(let code):
+      // Hard only for a connection that is being opened, as in Linux (RFC 5461).
+      if connections[id].state == .synSent {
+        let isPort = code == (connections[id].flow.local.isIPv4 ? 3 : 4)
+        fail(id, isPort ? SocketError.connectionRefused : SocketError.hostUnreachable)
+      }
+    case .timeExceeded, .parameterProblem:
+      // Soft errors (MUST-56).
+      return
+    }
+  }
+}

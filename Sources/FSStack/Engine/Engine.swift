@@ -1,0 +1,112 @@
+import FSRing
+
+/// One TCP/IP engine: everything that one core does with packets, and nothing that it shares.
+///
+/// Sans-IO: frames, commands and the time come in; frames, events and requests to the control plane
+/// go out. Its owner calls, in this order and always from the same thread: `receive` for each frame
+/// of a burst, `serviceChannels`, `advance`, `finishBurst`, and then takes the transmit queues and
+/// `drainWakeups`.
+///
+/// Where a packet goes: `Engine+Receive` finds the flow, `Engine+Segment` is RFC 9293 section
+/// 3.10.7, `Engine+Delivery` hands bytes to the channel, `Engine+Commands` takes what applications
+/// ask, `Engine+Output` builds segments, `Engine+Events` posts what applications must know.
+public struct Engine: ~Copyable {
+  let configuration: EngineConfiguration
+  let secret: Secret
+  var interfaces: [InterfaceConfiguration] = []
+  /// Addresses of the managed interfaces.
+  var localAddresses: [IPAddress] = []
+
+  let connections: Slab<ConnectionID, Connection>
+  /// The local established table.
+  let flows: HashIndex
+  var timeWait: TimeWaitTable
+  var listeners: ListenTable
+  var timers: TimerWheel
+  let reassembly: ReassemblyBuffers
+  let paths: PathTable
+
+  /// Connections that may have something to send at the end of the burst.
+  let outputLinks: LinkTable<ConnectionID>
+  var output = ListHead<ConnectionID>()
+  /// Links of `ChannelState.dirty` and `Endpoint.pending`; a connection with a channel is never
+  /// pending.
+  let ownerLinks: LinkTable<ConnectionID>
+
+  let channels: Slab<ChannelID, ChannelState>
+  var wakeUps: [ChannelID] = []
+  var releasedChannels: [ChannelID] = []
+  var violations: [(ChannelID, ChannelViolation)] = []
+  /// Channels to be closed because of a violation, at the end of the burst.
+  var violators: [ChannelID] = []
+  var pathRequests: [IPAddress] = []
+  var routeGeneration: UInt32 = 1
+  var isSleeping = false
+  var sleepEpoch: UInt32 = 0
+
+  var counters = EngineCounters()
+  var drops = InlineArray<64, UInt64>(repeating: 0)
+  /// Where the search for a source port begins (RFC 6056).
+  var portCursor: UInt32 = 0
+
+  /// Creates an engine without interfaces.
+  public init(configuration: EngineConfiguration, now: Instant) {
+    precondition(configuration.engineIndex < configuration.engineCount)
+    precondition(DropReason.allCases.count <= 64)
+    self.configuration = configuration
+    secret = Secret(words: configuration.secret)
+    let capacity = configuration.maximumConnections
+    connections = Slab(capacity: capacity)
+    flows = HashIndex(capacity: capacity)
+    timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
+    listeners = ListenTable(capacity: 4096, acceptorCapacity: 65536)
+    timers = TimerWheel(capacity: capacity, now: now)
+    reassembly = ReassemblyBuffers(capacity: configuration.maximumReassembly)
+    paths = PathTable(capacity: 65536, secret: secret)
+    outputLinks = LinkTable(capacity: capacity)
+    ownerLinks = LinkTable(capacity: capacity)
+    channels = Slab(capacity: configuration.maximumChannels)
+  }
+
+  deinit {
+    for raw in 0..<channels.watermark where channels.isAllocated(ChannelID(raw: raw)) {
+      channels[ChannelID(raw: raw)].deallocate()
+    }
+    connections.deallocate()
+    flows.deallocate()
+    timeWait.deallocate()
+    listeners.deallocate()
+    timers.deallocate()
+    reassembly.deallocate()
+    paths.deallocate()
+    outputLinks.deallocate()
+    ownerLinks.deallocate()
+    channels.deallocate()
+  }
+
+  /// Counts something thrown away.
+  @inline(__always)
+  mutating func drop(_ reason: DropReason) {
+    drops[Int(reason.rawValue)] += 1
+  }
+
+  /// The connection of a flow.
+  @inline(__always)
+  func find(_ flow: Flow, hash: UInt64) -> ConnectionID? {
+    let connections = self.connections
+    return flows.find(hash) { connections[ConnectionID(raw: $0)].flow == flow }
+      .map(ConnectionID.init(raw:))
+  }
+
+  /// Puts a connection on the list of those that may send at the end of the burst.
+  @inline(__always)
+  mutating func scheduleOutput(_ id: ConnectionID) {
+    if !outputLinks.contains(id) { outputLinks.append(id, to: &output) }
+  }
+
+  /// Lets the timer wheel know of the connection's earliest deadline.
+  @inline(__always)
+  mutating func armTimers(_ id: ConnectionID) {
+    timers.arm(id, at: connections[id].nextDeadline)
+  }
+}

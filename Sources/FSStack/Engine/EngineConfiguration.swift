@@ -1,0 +1,82 @@
+/// What an engine must know before its first packet.
+public struct EngineConfiguration: Sendable {
+  /// Which of the engines this is, from 0.
+  public var engineIndex: Int
+  /// How many engines there are.
+  public var engineCount: Int
+  /// Random words from the daemon, the same for all engines (`Secret`).
+  public var secret: (UInt64, UInt64, UInt64, UInt64)
+  /// Source ports of connections that we open; kept from the kernel by ip_local_reserved_ports.
+  public var activePorts: ClosedRange<UInt16> = 36864...57343
+  /// Connections that the engine can hold.
+  public var maximumConnections = 131_072
+  /// Connections in TIME-WAIT that it remembers.
+  public var maximumTimeWait = 131_072
+  /// Channels that it can serve.
+  public var maximumChannels = 1024
+  /// Segments ahead of a gap that it can hold, of all connections.
+  public var maximumReassembly = 8192
+  /// Size of a connection's receive buffer, bytes: the largest window it offers.
+  public var receiveBuffer: UInt32 = 1 << 20
+  /// Interfaces whose choice of queue does not follow the flow (veth): a flow's owner is computed,
+  /// and what arrives elsewhere is handed over.
+  public var softwareSteering = false
+
+  /// Creates a configuration with the defaults above.
+  public init(
+    engineIndex: Int, engineCount: Int, secret: (UInt64, UInt64, UInt64, UInt64)
+  ) {
+    self.engineIndex = engineIndex
+    self.engineCount = engineCount
+    self.secret = secret
+  }
+}
+
+/// A network interface as its engine sees it.
+public struct InterfaceConfiguration {
+  /// Source address of the frames sent.
+  public var macAddress: MACAddress
+  /// Largest IP packet, bytes.
+  public var mtu: Int
+  /// A virtual link: segments may come with the sum of the pseudo-header alone as checksum.
+  public var isVirtual: Bool
+  /// The frames the engine may send.
+  public var transmit: TransmitQueue
+
+  /// Creates a configuration.
+  public init(macAddress: MACAddress, mtu: Int, isVirtual: Bool, transmit: TransmitQueue) {
+    self.macAddress = macAddress
+    self.mtu = mtu
+    self.isVirtual = isVirtual
+    self.transmit = transmit
+  }
+}
+
+/// How to reach a destination: the answer of the kernel's routing and neighbour tables.
+public struct PathConfiguration {
+  /// The destination.
+  public var destination: IPAddress
+  /// The interface, as numbered by `Engine.addInterface`.
+  public var interface: Int
+  /// The source address the kernel would use.
+  public var source: IPAddress
+  /// The next hop's address on the link; nil while it is being resolved.
+  public var nextHop: MACAddress?
+  /// Largest IP packet on the path, bytes.
+  public var mtu: Int
+  /// VLAN identifier, or nil for untagged.
+  public var vlan: UInt16?
+
+  /// Creates a path.
+  public init(
+    destination: IPAddress, interface: Int, source: IPAddress, nextHop: MACAddress?, mtu: Int,
+    vlan: UInt16? = nil
+  ) {
+    self.destination = destination
+    self.interface = interface
+    self.source = source
+    self.nextHop = nextHop
+    self.mtu = mtu
+    self.vlan = vlan
+  }
+}

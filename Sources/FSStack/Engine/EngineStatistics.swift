@@ -1,0 +1,82 @@
+/// What an engine counts. Each is a total since the start.
+public struct EngineCounters: BitwiseCopyable, Sendable {
+  /// Frames given to `Engine.receive`.
+  public var framesReceived: UInt64 = 0
+  /// Bytes of those frames.
+  public var bytesReceived: UInt64 = 0
+  /// Frames committed for transmission.
+  public var framesSent: UInt64 = 0
+  /// Bytes of those frames.
+  public var bytesSent: UInt64 = 0
+  /// Payload bytes given to applications.
+  public var payloadDelivered: UInt64 = 0
+  /// Payload bytes acknowledged by peers.
+  public var payloadAcknowledged: UInt64 = 0
+  /// Connections given to an acceptor on this engine's core.
+  public var acceptsLocal: UInt64 = 0
+  /// Connections given to an acceptor of another core, because no local one was active.
+  public var acceptsRemote: UInt64 = 0
+  /// Connections that had to wait for an acceptor (the global slow path).
+  public var acceptsGlobal: UInt64 = 0
+  /// Connections opened by applications.
+  public var activeOpens: UInt64 = 0
+  /// Connections opened by peers.
+  public var passiveOpens: UInt64 = 0
+  /// Frames handed over to the engine that owns their flow.
+  public var handedOver: UInt64 = 0
+  /// Frames that other engines handed over.
+  public var takenOver: UInt64 = 0
+  /// Segments sent again.
+  public var retransmissions: UInt64 = 0
+  /// Expiries of the retransmission timer.
+  public var timeouts: UInt64 = 0
+  /// Fast retransmits.
+  public var fastRetransmits: UInt64 = 0
+  /// Segments that arrived ahead of a gap.
+  public var outOfOrder: UInt64 = 0
+  /// Acknowledgements without data.
+  public var pureAcknowledgements: UInt64 = 0
+  /// RST segments sent.
+  public var resetsSent: UInt64 = 0
+  /// RST segments accepted.
+  public var resetsReceived: UInt64 = 0
+  /// Challenge acknowledgements sent (RFC 5961).
+  public var challengeAcknowledgements: UInt64 = 0
+  /// Zero-window and keep-alive probes sent.
+  public var probes: UInt64 = 0
+  /// Segments whose checksum the virtual link's sender had left out.
+  public var partialChecksums: UInt64 = 0
+  /// New connections in place of one in TIME-WAIT.
+  public var timeWaitReused: UInt64 = 0
+  /// Commands executed.
+  public var commands: UInt64 = 0
+  /// Events posted.
+  public var events: UInt64 = 0
+  /// Wake-ups of applications asked for.
+  public var wakeUps: UInt64 = 0
+  /// Channels closed because of a violation.
+  public var violations: UInt64 = 0
+
+  /// All zero.
+  public init() {}
+}
+
+/// A snapshot of an engine's counters and fillings.
+public struct EngineStatistics: Sendable {
+  /// The totals.
+  public var counters: EngineCounters
+  /// Frames and segments thrown away, by reason.
+  public var drops: [DropReason: UInt64]
+  /// Connections by state. LISTEN counts listeners.
+  public var connections: [TCPState: Int]
+  /// Channels attached.
+  public var channels: Int
+  /// Receive chunks in use, of all channels.
+  public var receiveChunksInUse: Int
+  /// Send chunks in use, of all channels.
+  public var sendChunksInUse: Int
+  /// Segments queued ahead of gaps.
+  public var reassemblySegments: Int
+  /// Frames neither pending nor with the kernel, by interface.
+  public var freeTransmitFrames: [Int]
+}

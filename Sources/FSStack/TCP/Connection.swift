@@ -1,0 +1,278 @@
+/// The number of a connection in its engine's slab.
+struct ConnectionID: SlabIndex, BitwiseCopyable {
+  var raw: UInt32
+}
+
+/// Facts about a connection that are true or false.
+struct ConnectionFlags: OptionSet, BitwiseCopyable {
+  var rawValue: UInt32
+
+  /// Opened by a SYN from the peer (RFC 9293 MUST-11: SYN-RECEIVED remembers).
+  static let passive = Self(rawValue: 1 << 0)
+  /// Timestamps were negotiated (RFC 7323).
+  static let timestamps = Self(rawValue: 1 << 1)
+  /// Both sides permit selective acknowledgements (RFC 2018).
+  static let selectiveAcknowledgements = Self(rawValue: 1 << 2)
+  /// The application has closed its sending side: FIN after the queued bytes.
+  static let finQueued = Self(rawValue: 1 << 3)
+  /// The FIN has been sent at least once.
+  static let finSent = Self(rawValue: 1 << 4)
+  /// The application has given its slot back; nobody reads any more.
+  static let orphaned = Self(rawValue: 1 << 5)
+  /// An acknowledgement is owed at the end of this burst.
+  static let acknowledgeNow = Self(rawValue: 1 << 6)
+  /// The segment at SND.UNA must be sent again.
+  static let retransmitFirst = Self(rawValue: 1 << 7)
+  /// A zero-window or keep-alive probe must be sent.
+  static let probe = Self(rawValue: 1 << 8)
+  /// A partial segment need not wait any longer.
+  static let pushNow = Self(rawValue: 1 << 9)
+  /// TCP_NODELAY.
+  static let noDelay = Self(rawValue: 1 << 10)
+  /// TCP_CORK.
+  static let cork = Self(rawValue: 1 << 11)
+  /// The last bytes came with MSG_MORE.
+  static let more = Self(rawValue: 1 << 12)
+  /// SO_KEEPALIVE.
+  static let keepAlive = Self(rawValue: 1 << 13)
+  /// The application has been told of the connection.
+  static let announced = Self(rawValue: 1 << 14)
+  /// The application must be told that its connect succeeded.
+  static let reportConnected = Self(rawValue: 1 << 15)
+  /// The application must be told of the peer's FIN.
+  static let reportFinished = Self(rawValue: 1 << 16)
+  /// The application must be told of `error`.
+  static let reportFailed = Self(rawValue: 1 << 17)
+  /// A round trip is being measured.
+  static let timing = Self(rawValue: 1 << 18)
+  /// The application answers what it receives: its answer may carry the acknowledgement.
+  static let interactive = Self(rawValue: 1 << 19)
+  /// shutdown(SHUT_RD): received bytes are thrown away.
+  static let readShut = Self(rawValue: 1 << 20)
+  /// The SYN was sent more than once.
+  static let synchronizeRetransmitted = Self(rawValue: 1 << 21)
+  /// The retransmission timer measures a closed window, not lost data.
+  static let persisting = Self(rawValue: 1 << 22)
+  /// It stands in `Engine.flows`.
+  static let indexed = Self(rawValue: 1 << 23)
+  /// Its SYN waits for the next hop's address.
+  static let awaitsPath = Self(rawValue: 1 << 24)
+}
+
+/// One TCP connection: the transmission control block of RFC 9293 section 3.3.1.
+///
+/// Grouped by use: what a segment in the established state touches comes first. The methods here
+/// compute; what needs other parts of the engine (frames, channels, tables) is in `Engine`.
+struct Connection: BitwiseCopyable {
+  // Read for every segment.
+  var flow: Flow
+  var state: TCPState
+  /// Shift of windows that we receive (the peer's scale).
+  var sendScale: UInt8 = 0
+  /// Shift of windows that we send.
+  var receiveScale: UInt8 = 0
+  /// Expiries since the last sign of life: of the retransmission timer, or probes sent.
+  var attempts: UInt8 = 0
+  var flags: ConnectionFlags
+
+  // Receive sequence space.
+  /// RCV.NXT.
+  var receiveNext = SequenceNumber(0)
+  /// The right edge that has been advertised; it never moves left (RFC 9293 SHLD-14).
+  var receiveEdge = SequenceNumber(0)
+  /// The acknowledgement in the last segment sent.
+  var lastAcknowledgementSent = SequenceNumber(0)
+  /// TS.Recent.
+  var recentTimestamp: UInt32 = 0
+  /// Bytes given to the application and not yet read by it.
+  var unreadBytes: UInt32 = 0
+  /// Size of the receive buffer, bytes.
+  var receiveBuffer: UInt32
+
+  // Send sequence space.
+  /// SND.UNA.
+  var sendUnacknowledged: SequenceNumber
+  /// SND.NXT; goes back to SND.UNA when the retransmission timer expires.
+  var sendNext: SequenceNumber
+  /// The highest number ever sent, plus one.
+  var sendMaximum: SequenceNumber
+  /// One past the last byte that the application has queued; a FIN has this number.
+  var sendQueueEnd: SequenceNumber
+  /// SND.WND.
+  var sendWindow: UInt32 = 0
+  /// The largest window the peer ever offered.
+  var largestSendWindow: UInt32 = 0
+  /// SND.WL1.
+  var windowUpdateSequence = SequenceNumber(0)
+  /// SND.WL2.
+  var windowUpdateAcknowledgement = SequenceNumber(0)
+  /// Most bytes that one segment may carry, options not deducted (eff.snd.MSS of RFC 9293 3.7.1).
+  var maximumSegmentSize: UInt16
+  /// Largest segment the peer has sent, for the rule "every second full segment".
+  var peerSegmentSize: UInt16 = 536
+  /// The first byte that belongs to `sendHead`.
+  var sendHeadSequence: SequenceNumber
+  /// The first byte that belongs to `sendCursor`.
+  var sendCursorSequence: SequenceNumber
+  /// Oldest send chunk with unacknowledged bytes.
+  var sendHead: UInt32 = .max
+  /// Chunk in which SND.NXT lies, or none: look from `sendHead`.
+  var sendCursor: UInt32 = .max
+  /// Newest send chunk.
+  var sendTail: UInt32 = .max
+  var congestion: CongestionControl
+  var roundTrip = RoundTripEstimator()
+  /// The measured segment's last byte, and when it was sent.
+  var timedSequence = SequenceNumber(0)
+  var timedAt = Instant.never
+
+  // The application.
+  var channel = ChannelID.none
+  var slot: UInt32 = .max
+  /// Oldest receive chunk the application has not read completely.
+  var receiveHead: UInt32 = .max
+  /// First receive chunk with bytes the application has not been told of.
+  var receiveUnposted: UInt32 = .max
+  /// Newest receive chunk.
+  var receiveTail: UInt32 = .max
+  /// Acknowledged bytes that the application has not been told of.
+  var unreportedAcknowledged: UInt32 = 0
+  var error: UInt16 = 0
+  /// The listener whose acceptor took it.
+  var acceptedBy: UInt32 = .max
+
+  // The link.
+  var interface: UInt8
+  var hopLimit: UInt8 = 64
+  /// VLAN tag control information, or `Segment.untagged`.
+  var vlan: UInt16
+  var nextHop: MACAddress
+  var trafficClass: UInt8 = 0
+  /// Largest segment the interface and the path carry, IP and TCP headers deducted.
+  var pathSegmentSize: UInt16
+  /// Random shift of our timestamp clock (RFC 7323 section 5.4).
+  var timestampOffset: UInt32
+
+  // Segments ahead of a gap.
+  var reassemblyHead = ReassemblyID.none
+  var reassemblyCount: UInt16 = 0
+  /// The most recently queued of them: its range is reported first (RFC 2018 section 4).
+  var reassemblyNewest = SequenceNumber(0)
+
+  // Timers: the moment each is due, or never.
+  var retransmitAt = Instant.never
+  var acknowledgeAt = Instant.never
+  /// Keep-alive, FIN-WAIT-2 of an orphan.
+  var lifeAt = Instant.never
+  /// A corked partial segment goes out.
+  var pushAt = Instant.never
+  /// When something was last sent.
+  var lastSentAt: Instant
+  /// When something was last received.
+  var lastReceivedAt: Instant
+  /// When an out-of-window segment was last answered (RFC 5961 section 10).
+  var lastChallengeAt = Instant(nanoseconds: 0)
+  var keepAliveIdle = Interval.seconds(7200)
+  var keepAliveInterval = Interval.seconds(75)
+  var keepAliveProbes: UInt8 = 9
+  /// Keep-alive probes sent since the peer was last heard.
+  var keepAliveSent: UInt8 = 0
+  /// TCP_USER_TIMEOUT; zero for none.
+  var userTimeout = Interval(nanoseconds: 0)
+  /// When the oldest unacknowledged data was first sent.
+  var unacknowledgedSince = Instant.never
+
+  // While it has no channel.
+  var endpoint = EndpointID.none
+}
+
+extension Connection {
+  /// Bytes of sequence space sent and not acknowledged.
+  @inline(__always)
+  var flightSize: UInt32 { UInt32(max(sendNext - sendUnacknowledged, 0)) }
+
+  /// What may be received beyond RCV.NXT: the advertised window.
+  @inline(__always)
+  var receiveWindow: UInt32 { UInt32(max(receiveEdge - receiveNext, 0)) }
+
+  /// Bytes of options in each segment.
+  @inline(__always)
+  var optionLength: Int { flags.contains(.timestamps) ? 12 : 0 }
+
+  /// Bytes that one segment carries at most, options deducted.
+  @inline(__always)
+  var segmentSize: UInt32 {
+    UInt32(max(Int(min(maximumSegmentSize, pathSegmentSize)) - optionLength, 1))
+  }
+
+  /// Whether our FIN has been acknowledged.
+  var isFinAcknowledged: Bool {
+    flags.contains(.finSent) && sendUnacknowledged - sendQueueEnd > 0
+  }
+
+  /// Whether something that was sent waits for its acknowledgement.
+  var hasOutstanding: Bool { sendMaximum - sendUnacknowledged > 0 }
+
+  /// Whether bytes or a FIN have still to be sent for the first time, or again.
+  var hasUnsent: Bool {
+    sendQueueEnd - sendNext > 0
+      || flags.contains(.finQueued) && sendNext - sendQueueEnd <= 0
+  }
+
+  /// The earliest of its timers.
+  var nextDeadline: Instant {
+    min(min(retransmitAt, acknowledgeAt), min(lifeAt, pushAt))
+  }
+
+  /// RFC 9293 section 3.10.7.4, first step: whether any of the segment lies in the window.
+  @inline(__always)
+  mutating func isAcceptable(_ sequence: SequenceNumber, length: UInt32) -> Bool {
+    let window = receiveWindow
+    if length == 0 {
+      return window == 0 ? sequence == receiveNext : sequence.isWithin(receiveNext, window)
+    }
+    guard window > 0 else { return false }
+    return sequence.isWithin(receiveNext, window)
+      || (sequence + (length - 1)).isWithin(receiveNext, window)
+  }
+
+  /// Takes a window from an acceptable segment, unless an older segment carries it
+  /// (RFC 9293 section 3.10.7.4, fifth step). True if the window has changed.
+  @inline(__always)
+  mutating func updateSendWindow(
+    _ sequence: SequenceNumber, _ acknowledgement: SequenceNumber, _ window: UInt32
+  ) -> Bool {
+    guard
+      windowUpdateSequence < sequence
+        || windowUpdateSequence == sequence && windowUpdateAcknowledgement <= acknowledgement
+    else { return false }
+    windowUpdateSequence = sequence
+    windowUpdateAcknowledgement = acknowledgement
+    guard window != sendWindow else { return false }
+    sendWindow = window
+    largestSendWindow = max(largestSendWindow, window)
+    return true
+  }
+
+  /// Bytes that the peer's and the congestion window allow beyond SND.NXT; negative after the peer
+  /// has shrunk its window (RFC 9293 MUST-34).
+  @inline(__always)
+  mutating func usableWindow() -> Int {
+    let window = min(sendWindow, congestion.window)
+    return Int(window) - Int(sendNext - sendUnacknowledged)
+  }
+
+  /// Whether a segment of `length` unsent bytes may go out now: full-sized, or the last of the queue
+  /// when Nagle's algorithm lets it (RFC 9293 section 3.8.6.2.1 and 3.7.4), or half the largest
+  /// window.
+  @inline(__always)
+  mutating func maySend(_ length: UInt32, isLast: Bool) -> Bool {
+    if length >= segmentSize || sendNext < sendMaximum { return true }
+    if isLast {
+      if flags.contains(.finQueued) || flags.contains(.pushNow) { return true }
+      if !flags.isDisjoint(with: [.cork, .more]) { return false }
+      return flags.contains(.noDelay) || flightSize == 0
+    }
+    return length >= max(largestSendWindow / 2, 1)
+  }
+}

@@ -1,0 +1,206 @@
+/// The number of an endpoint in the listen table.
+struct EndpointID: SlabIndex, BitwiseCopyable {
+  var raw: UInt32
+}
+
+/// The number of one channel's membership in an endpoint.
+struct AcceptorID: SlabIndex, BitwiseCopyable {
+  var raw: UInt32
+}
+
+/// One (address, port) on which connections are accepted: one listening socket, or a group of them
+/// with SO_REUSEPORT.
+struct Endpoint {
+  var address: IPAddress
+  var port: UInt16
+  /// The listening sockets of this address and port.
+  var listenerCount = 0
+  /// The longest of their backlogs.
+  var backlog = 0
+  /// Connections in SYN-RECEIVED.
+  var halfOpen = 0
+  /// Connections that no acceptor has been given yet, oldest first.
+  var pending = ListHead<ConnectionID>()
+  var pendingCount = 0
+  /// Its acceptors; the next connection goes to the first that can take one.
+  var acceptors = ListHead<AcceptorID>()
+}
+
+/// A channel that takes connections of a listener.
+struct Acceptor {
+  var endpoint: EndpointID
+  var listener: UInt32
+  var channel: ChannelID
+  /// Its thread runs on another engine's core: used when no local acceptor is active.
+  var isRemote: Bool
+  var isPaused: Bool
+}
+
+/// The local listen table: what this engine accepts, and who takes it. Each engine has its own.
+struct ListenTable {
+  private struct Listener {
+    var endpoint: EndpointID
+    var isIPv6Only: Bool
+  }
+
+  let endpoints: Slab<EndpointID, Endpoint>
+  let acceptors: Slab<AcceptorID, Acceptor>
+  private let acceptorLinks: LinkTable<AcceptorID>
+  /// Control path only: the listeners by the daemon's number.
+  private var listeners: [UInt32: Listener] = [:]
+  /// Looked at once per SYN. Few entries, so a sorted search would gain nothing.
+  private var active: [EndpointID] = []
+
+  init(capacity: Int, acceptorCapacity: Int) {
+    endpoints = Slab(capacity: capacity)
+    acceptors = Slab(capacity: acceptorCapacity)
+    acceptorLinks = LinkTable(capacity: acceptorCapacity)
+  }
+
+  /// Frees the memory.
+  func deallocate() {
+    endpoints.deallocate()
+    acceptors.deallocate()
+    acceptorLinks.deallocate()
+  }
+
+  /// Listeners in all.
+  var count: Int { listeners.count }
+
+  /// The endpoint for a SYN to `address` and `port`: the specific address before the wildcard of
+  /// its family, before an IPv6 wildcard that takes both.
+  func find(_ address: IPAddress, port: UInt16) -> EndpointID? {
+    var best: EndpointID?
+    var bestRank = 3
+    for id in active where endpoints[id].port == port {
+      let rank = Self.rank(of: endpoints[id].address, for: address)
+      if rank < bestRank {
+        best = id
+        bestRank = rank
+      }
+    }
+    return best
+  }
+
+  private static func rank(of bound: IPAddress, for address: IPAddress) -> Int {
+    if bound == address { return 0 }
+    guard bound.isUnspecified else { return 3 }
+    if bound.isIPv4 == address.isIPv4 { return 1 }
+    return bound.isIPv4 ? 3 : 2
+  }
+
+  /// Adds a listening socket. An IPv6-only wildcard does not take IPv4: it is stored so that it
+  /// never matches one.
+  mutating func add(
+    _ number: UInt32, address: IPAddress, port: UInt16, isIPv6Only: Bool, backlog: Int
+  ) -> Bool {
+    guard listeners[number] == nil else { return true }
+    let id: EndpointID
+    if let existing = active.first(where: {
+      endpoints[$0].address == address && endpoints[$0].port == port
+    }) {
+      id = existing
+    } else {
+      guard let new = endpoints.allocate(Endpoint(address: address, port: port)) else {
+        return false
+      }
+      id = new
+      active.append(id)
+    }
+    endpoints[id].listenerCount += 1
+    endpoints[id].backlog = max(endpoints[id].backlog, max(backlog, 1))
+    listeners[number] = Listener(endpoint: id, isIPv6Only: isIPv6Only)
+    return true
+  }
+
+  /// Whether an endpoint takes a connection to `address`: not IPv4 when all of its sockets are
+  /// IPv6-only.
+  func accepts(_ id: EndpointID, _ address: IPAddress) -> Bool {
+    guard address.isIPv4, !endpoints[id].address.isIPv4 else { return true }
+    return listeners.values.contains { $0.endpoint == id && !$0.isIPv6Only }
+  }
+
+  /// Removes a listening socket and its acceptors. The endpoint if it was its last: the caller
+  /// resets what waits there and then calls `removeEndpoint`.
+  mutating func remove(_ number: UInt32) -> EndpointID? {
+    guard let listener = listeners.removeValue(forKey: number) else { return nil }
+    removeAcceptors { $0.listener == number }
+    endpoints[listener.endpoint].listenerCount -= 1
+    return endpoints[listener.endpoint].listenerCount == 0 ? listener.endpoint : nil
+  }
+
+  /// Forgets an endpoint without listeners.
+  mutating func removeEndpoint(_ id: EndpointID) {
+    active.removeAll { $0 == id }
+    endpoints.free(id)
+  }
+
+  /// Lets connections of a listener go to a channel; nil if there is no such listener or no room.
+  func join(_ number: UInt32, channel: ChannelID, isRemote: Bool) -> EndpointID? {
+    guard let endpoint = listeners[number]?.endpoint else { return nil }
+    if let existing = find(number, channel) {
+      acceptors[existing].isRemote = isRemote
+      return endpoint
+    }
+    let acceptor = Acceptor(
+      endpoint: endpoint, listener: number, channel: channel, isRemote: isRemote, isPaused: false)
+    guard let id = acceptors.allocate(acceptor) else { return nil }
+    acceptorLinks.append(id, to: &endpoints[endpoint].acceptors)
+    return endpoint
+  }
+
+  /// The acceptor of a listener on a channel.
+  func find(_ number: UInt32, _ channel: ChannelID) -> AcceptorID? {
+    guard let endpoint = listeners[number]?.endpoint else { return nil }
+    var id = endpoints[endpoint].acceptors.first
+    while id != .none {
+      if acceptors[id].listener == number && acceptors[id].channel == channel { return id }
+      id = acceptorLinks.next(after: id)
+    }
+    return nil
+  }
+
+  /// No more connections of any listener, or of one, for a channel.
+  func leave(_ channel: ChannelID, listener: UInt32? = nil) {
+    removeAcceptors { $0.channel == channel && (listener == nil || $0.listener == listener) }
+  }
+
+  private func removeAcceptors(where matches: (Acceptor) -> Bool) {
+    for raw in 0..<acceptors.watermark {
+      let id = AcceptorID(raw: raw)
+      guard acceptors.isAllocated(id), matches(acceptors[id]) else { continue }
+      acceptorLinks.remove(id, from: &endpoints[acceptors[id].endpoint].acceptors)
+      acceptors.free(id)
+    }
+  }
+
+  /// The acceptor for the next connection, in turn; a remote one only if no local one is active.
+  /// `canTake` tells whether a channel has room.
+  func nextAcceptor(of id: EndpointID, canTake: (ChannelID) -> Bool) -> AcceptorID? {
+    var remote: AcceptorID?
+    var candidate = endpoints[id].acceptors.first
+    while candidate != .none {
+      let acceptor = acceptors[candidate]
+      if !acceptor.isPaused && canTake(acceptor.channel) {
+        if !acceptor.isRemote {
+          rotate(candidate, in: id)
+          return candidate
+        }
+        if remote == nil { remote = candidate }
+      }
+      candidate = acceptorLinks.next(after: candidate)
+    }
+    if let remote { rotate(remote, in: id) }
+    return remote
+  }
+
+  private func rotate(_ acceptor: AcceptorID, in id: EndpointID) {
+    acceptorLinks.remove(acceptor, from: &endpoints[id].acceptors)
+    acceptorLinks.append(acceptor, to: &endpoints[id].acceptors)
+  }
+
+  /// Calls `body` with every endpoint.
+  func forEachEndpoint(_ body: (EndpointID) -> Void) {
+    for id in active { body(id) }
+  }
+}

@@ -1,0 +1,150 @@
+/// The timers of all connections: one node each, in a wheel of three levels of 256 places, with
+/// ticks of one millisecond (level spans: 256 ms, 65 s, 4.6 h).
+///
+/// A node is due at or after the earliest deadline of its connection. When a deadline moves later
+/// the node stays where it is: it fires early, the owner looks, and arms again. So an
+/// acknowledgement, which moves the retransmission timer, costs nothing here.
+@safe
+struct TimerWheel {
+  private static var levelCount: Int { 3 }
+  private static var placeCount: Int { 256 }
+
+  private struct Node {
+    /// The tick at which it is due; zero when it is not armed.
+    var tick: UInt64
+    var place: UInt16
+  }
+
+  private let nodes: UnsafeMutablePointer<Node>
+  private let links: LinkTable<ConnectionID>
+  private let places: UnsafeMutablePointer<ListHead<ConnectionID>>
+  /// One bit per place that is not empty.
+  private let occupied: UnsafeMutablePointer<UInt64>
+  /// The tick up to which everything has fired.
+  private var current: UInt64
+
+  init(capacity: Int, now: Instant) {
+    unsafe nodes = .allocate(capacity: capacity)
+    unsafe nodes.initialize(repeating: Node(tick: 0, place: 0), count: capacity)
+    links = LinkTable(capacity: capacity)
+    let placeCount = Self.levelCount * Self.placeCount
+    unsafe places = .allocate(capacity: placeCount)
+    unsafe places.initialize(repeating: ListHead(), count: placeCount)
+    unsafe occupied = .allocate(capacity: placeCount / 64)
+    unsafe occupied.initialize(repeating: 0, count: placeCount / 64)
+    current = Self.tick(now)
+  }
+
+  /// Frees the memory.
+  func deallocate() {
+    unsafe nodes.deallocate()
+    links.deallocate()
+    unsafe places.deallocate()
+    unsafe occupied.deallocate()
+  }
+
+  private static func tick(_ instant: Instant) -> UInt64 { instant.nanoseconds / 1_000_000 }
+
+  /// Makes sure that the connection fires by `deadline`, rounded up to a tick.
+  mutating func arm(_ id: ConnectionID, at deadline: Instant) {
+    guard deadline != .never else { return }
+    let wanted = max(Self.tick(deadline) + 1, current + 1)
+    let armed = unsafe nodes[Int(id.raw)].tick
+    if armed != 0 && armed <= wanted { return }
+    if armed != 0 { unlink(id) }
+    link(id, at: wanted)
+  }
+
+  /// The connection is gone.
+  mutating func disarm(_ id: ConnectionID) {
+    if unsafe nodes[Int(id.raw)].tick != 0 { unlink(id) }
+  }
+
+  private mutating func link(_ id: ConnectionID, at tick: UInt64) {
+    let distance = tick - current
+    var level = 0
+    while level < Self.levelCount - 1 && distance >= UInt64(1) << UInt64(8 * (level + 1)) {
+      level += 1
+    }
+    // Beyond the last level it fires early and is armed again.
+    let placed = min(tick, current + (1 << 24) - 1)
+    let place = level * Self.placeCount + Int(placed >> UInt64(8 * level)) & 255
+    unsafe nodes[Int(id.raw)] = Node(tick: tick, place: UInt16(place))
+    unsafe links.append(id, to: &places[place])
+    unsafe occupied[place / 64] |= 1 << UInt64(place % 64)
+  }
+
+  private mutating func unlink(_ id: ConnectionID) {
+    let place = unsafe Int(nodes[Int(id.raw)].place)
+    unsafe links.remove(id, from: &places[place])
+    if unsafe places[place].isEmpty { unsafe occupied[place / 64] &= ~(1 << UInt64(place % 64)) }
+    unsafe nodes[Int(id.raw)].tick = 0
+  }
+
+  /// The next connection due by `now`, or nil when there is none. The caller arms it again.
+  mutating func next(by now: Instant) -> ConnectionID? {
+    let target = Self.tick(now)
+    while true {
+      let place = Int(current & 255)
+      if let id = popFirst(of: place) { return id }
+      guard current < target else { return nil }
+      current = nextStop(before: target)
+      cascade()
+    }
+  }
+
+  /// The next tick at which anything can happen: an occupied place of the first level, or the end
+  /// of its round; at most `target`.
+  private func nextStop(before target: UInt64) -> UInt64 {
+    let place = Int(current & 255)
+    let roundEnd = (current | 255) + 1
+    let distance = occupiedDistance(after: place)
+    return min(target, min(roundEnd, current + UInt64(distance)))
+  }
+
+  /// Places from `place` to the next occupied one of the first level, or 256 if there is none
+  /// before the round ends.
+  private func occupiedDistance(after place: Int) -> Int {
+    var candidate = place + 1
+    while candidate < Self.placeCount {
+      let word = unsafe occupied[candidate / 64] >> UInt64(candidate % 64)
+      if word != 0 { return candidate + word.trailingZeroBitCount - place }
+      candidate = (candidate / 64 + 1) * 64
+    }
+    return Self.placeCount
+  }
+
+  /// At the end of a round the places of the next level that begin now are spread anew.
+  private mutating func cascade() {
+    var level = 1
+    while level < Self.levelCount && current & ((1 << UInt64(8 * level)) - 1) == 0 {
+      let place = level * Self.placeCount + Int(current >> UInt64(8 * level)) & 255
+      while unsafe !places[place].isEmpty {
+        let id = unsafe places[place].first
+        let tick = unsafe nodes[Int(id.raw)].tick
+        unlink(id)
+        link(id, at: max(tick, current))
+      }
+      level += 1
+    }
+  }
+
+  private mutating func popFirst(of place: Int) -> ConnectionID? {
+    let id = unsafe places[place].first
+    guard id != .none else { return nil }
+    unlink(id)
+    return id
+  }
+
+  /// A moment before which nothing is due; nil when no timer is armed. It may be early, never late.
+  func nextDeadline() -> Instant? {
+    let distance = occupiedDistance(after: Int(current & 255))
+    if distance < Self.placeCount {
+      return Instant(nanoseconds: (current + UInt64(distance)) * 1_000_000)
+    }
+    for word in 0..<(Self.levelCount * Self.placeCount / 64) where unsafe occupied[word] != 0 {
+      return Instant(nanoseconds: ((current | 255) + 1) * 1_000_000)
+    }
+    return nil
+  }
+}
