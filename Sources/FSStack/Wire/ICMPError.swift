@@ -3,9 +3,9 @@
 /// The addresses and ports are those of the quoted segment, so `source` and `sourcePort` are ours.
 /// That the segment is in flight, which an attacker can only guess, is for TCP to check
 /// (RFC 5927 section 4.1).
-struct ICMPError: Equatable {
+struct ICMPError: Equatable, Sendable {
   /// What went wrong.
-  enum Kind: Equatable {
+  enum Kind: Equatable, Sendable {
     /// With the code of the message.
     case destinationUnreachable(code: UInt8)
     /// The packet did not fit; 0 when the router does not say what would (RFC 1191 section 4).

@@ -1,5 +1,5 @@
 /// Everything that the headers of a segment to be sent need.
-struct OutgoingHeader: BitwiseCopyable {
+struct OutgoingHeader: BitwiseCopyable, Sendable {
   var sourceMAC = MACAddress()
   var destinationMAC = MACAddress()
   /// Tag control information of an 802.1Q tag; 0xffff for none.

@@ -1,5 +1,5 @@
 /// The options of a segment to be sent.
-struct OutgoingOptions: BitwiseCopyable {
+struct OutgoingOptions: BitwiseCopyable, Sendable {
   /// 0: none.
   var maximumSegmentSize: UInt16 = 0
   /// `SegmentOptions.absentWindowScale`: none.

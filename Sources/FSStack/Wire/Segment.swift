@@ -1,5 +1,5 @@
 /// What `Segment.parse` found.
-enum ParseResult: Equatable {
+enum ParseResult: Equatable, Sendable {
   /// A TCP segment; the fields of the `Segment` are set.
   case segment
   /// An ICMP or ICMPv6 message; `ICMPError.parse` reads it.
@@ -12,7 +12,7 @@ enum ParseResult: Equatable {
 ///
 /// Parsing is the place that trusts nothing: whatever is in a `Segment` after `.segment` lies within
 /// the frame and has been checked by its checksums.
-struct Segment: BitwiseCopyable {
+struct Segment: BitwiseCopyable, Sendable {
   var sourceMAC = MACAddress()
   var destinationMAC = MACAddress()
   /// Tag control information of the 802.1Q tag; 0xffff without one.
@@ -49,7 +49,7 @@ struct Segment: BitwiseCopyable {
   mutating func parse(
     _ frame: UnsafeRawBufferPointer, acceptPartialChecksum: Bool
   ) -> ParseResult {
-    guard NetworkLayer.isPlainIPv4(frame), let base = frame.baseAddress else {
+    guard unsafe NetworkLayer.isPlainIPv4(frame), let base = frame.baseAddress else {
       return unsafe parseUncommon(frame, acceptPartialChecksum: acceptPartialChecksum)
     }
     // Kept apart from the uncommon frames so that all of `network` stays in registers.

@@ -6,7 +6,7 @@ struct SACKBlock: Equatable, BitwiseCopyable, Sendable {
 }
 
 /// The options of a received segment.
-struct SegmentOptions: BitwiseCopyable {
+struct SegmentOptions: BitwiseCopyable, Sendable {
   /// 0 when absent. Only a SYN can have it.
   var maximumSegmentSize: UInt16 = 0
   /// `absentWindowScale` when absent; at most 14 (RFC 7323 section 2.3). Only a SYN can have it.
