@@ -60,6 +60,7 @@ extension Engine {
     synchronizeAcknowledged(id, segment.acknowledgement, now: now)
     establish(id, now: now)
     connections[id].flags.insert([.acknowledgeNow, .reportConnected])
+    markDirty(id)
     scheduleOutput(id)
   }
 
