@@ -17,7 +17,8 @@ extension Engine {
       sendReset(answering: &segment, flow, interface: interface)
       return
     }
-    let waiting = listeners.endpoints[endpoint].halfOpen
+    let waiting =
+      listeners.endpoints[endpoint].halfOpen
       + listeners.endpoints[endpoint].pendingCount
     guard waiting < listeners.endpoints[endpoint].backlog else {
       // The peer will try again (as Linux without SYN cookies).
