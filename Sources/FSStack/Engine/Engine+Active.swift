@@ -16,7 +16,8 @@ extension Engine {
       requestPath(remote)
       return
     }
-    guard
+    guard localAddresses.contains(local),
+      command.localPort == 0 || configuration.activePorts.contains(command.localPort),
       let port = sourcePort(
         wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort)
     else {

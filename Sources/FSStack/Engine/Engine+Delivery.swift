@@ -54,9 +54,10 @@ extension Engine {
       drop(.reassemblyFull)
     }
     if connections[id].channel != .none {
-      drainReassembly(id, now: now)
-      // At once: the peer learns of the gap, or that it is filled (RFC 5681 section 4.2).
+      // At once: the peer learns of the gap, or that it is filled (RFC 5681 section 4.2). Before the
+      // delivery, which may end the connection.
       acknowledgeSoon(id)
+      drainReassembly(id, now: now)
     }
   }
 

@@ -42,17 +42,15 @@ extension Engine {
   }
 
   /// The handshake of a passive open is complete: an acceptor gets the connection, or it waits for
-  /// one. False when the listener has gone, and the connection with it.
-  mutating func acceptEstablished(_ id: ConnectionID) -> Bool {
+  /// one.
+  mutating func acceptEstablished(_ id: ConnectionID) {
     let endpoint = connections[id].endpoint
-    guard endpoint != .none else { return true }
     listeners.endpoints[endpoint].halfOpen -= 1
     if !assign(id, from: endpoint) {
       counters.acceptsGlobal += 1
       ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
       listeners.endpoints[endpoint].pendingCount += 1
     }
-    return true
   }
 
   /// Gives a connection that is in no list to the endpoint's next acceptor.

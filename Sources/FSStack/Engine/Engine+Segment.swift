@@ -164,7 +164,7 @@ extension Engine {
     connections[id].windowUpdateSequence = segment.sequence
     connections[id].windowUpdateAcknowledgement = segment.acknowledgement
     if connections[id].flags.contains(.passive) {
-      guard acceptEstablished(id) else { return }
+      acceptEstablished(id)
     } else {
       connections[id].flags.insert(.reportConnected)
       markDirty(id)

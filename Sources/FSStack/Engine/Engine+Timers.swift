@@ -51,6 +51,7 @@ extension Engine {
       return
     }
     connections[id].roundTrip.expired()
+    if connections[id].sendWindow == 0 { connections[id].flags.insert(.persisting) }
     if connections[id].flags.contains(.persisting) {
       persistTimeout(id, now: now)
       return
