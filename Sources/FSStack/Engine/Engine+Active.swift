@@ -4,7 +4,7 @@ import FSRing
 
 extension Engine {
   /// connect(2) on a slot of the application's half.
-  mutating func connect(_ command: borrowing Command, _ channel: ChannelID, now: Instant) {
+  mutating func connect(_ command: Command, _ channel: ChannelID, now: Instant) {
     let remote = IPAddress(high: command.remoteHigh, low: command.remoteLow)
     var local = IPAddress(high: command.localHigh, low: command.localLow)
     let path = paths.find(remote)
@@ -50,7 +50,7 @@ extension Engine {
 
   /// A connect that fails at once: the slot holds a dead connection until the application closes it.
   private mutating func refuse(
-    _ command: borrowing Command, _ channel: ChannelID, _ local: IPAddress, _ remote: IPAddress,
+    _ command: Command, _ channel: ChannelID, _ local: IPAddress, _ remote: IPAddress,
     _ error: UInt16, now: Instant
   ) {
     let flow = Flow(
