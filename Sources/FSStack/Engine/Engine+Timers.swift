@@ -51,7 +51,9 @@ extension Engine {
       return
     }
     connections[id].roundTrip.expired()
-    if connections[id].sendWindow == 0 { connections[id].flags.insert(.persisting) }
+    if connections[id].state >= .established, connections[id].sendWindow == 0 {
+      connections[id].flags.insert(.persisting)
+    }
     if connections[id].flags.contains(.persisting) {
       persistTimeout(id, now: now)
       return
