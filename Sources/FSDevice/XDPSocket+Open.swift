@@ -17,20 +17,27 @@ extension XDPSocket {
   }
 
   /// Opens the socket: zero-copy if wanted and possible, else copying. `zeroCopy` says which.
+  ///
+  /// The kernel frees the queue of a closed socket in the background. A daemon that follows on
+  /// another's heels finds it taken for a moment, and waits.
   static func open(
     _ interface: String, _ queue: Int, memory: FrameMemory, core: UnsafeMutablePointer<Core>,
     sizes: RingSizes, zeroCopy: inout Bool
   ) throws(DeviceError) -> Opened {
-    if zeroCopy {
+    let patience = 50
+    var attempts = 0
+    while true {
+      attempts += 1
       do throws(DeviceError) {
-        return try unsafe attempt(interface, queue, memory, core, sizes, bind: XDP_ZEROCOPY)
-      } catch .queueBusy(let interface, let queue) {
-        throw .queueBusy(interface: interface, queue: queue)
+        let flag = zeroCopy ? XDP_ZEROCOPY : XDP_COPY
+        return try unsafe attempt(interface, queue, memory, core, sizes, bind: flag)
+      } catch .queueBusy where attempts < patience {
+        usleep(10_000)
       } catch {
+        guard zeroCopy, attempts < patience else { throw error }
         zeroCopy = false
       }
     }
-    return try unsafe attempt(interface, queue, memory, core, sizes, bind: XDP_COPY)
   }
 
   /// Registers the memory and binds a socket. Both anew at each attempt, as the kernel keeps what a
