@@ -101,7 +101,7 @@ public final class ChildProcess: Sendable {
   private static func spawn(
     _ arguments: [String], _ inputPath: String, _ outputPath: String, _ errorPath: String
   ) throws -> pid_t {
-    var actions = posix_spawn_file_actions_t()
+    var actions = unsafe posix_spawn_file_actions_t()
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
     let create = O_WRONLY | O_CREAT | O_TRUNC
@@ -124,7 +124,7 @@ public final class ChildProcess: Sendable {
 
     var argv: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
     unsafe argv.append(nil)
-    defer { for unsafepointer in unsafe argv { unsafe free(pointer) } }
+    defer { unsafe argv.forEach { unsafe free($0) } }
     var pid: pid_t = 0
     let code = unsafe posix_spawnp(
       &pid, arguments[0], &actions, &attributes, argv, lab_environment())

@@ -3,11 +3,11 @@ import Foundation
 /// A running fsd.
 public final class Daemon: Sendable {
   /// Where it runs.
-  public unowned let host: Host
+  public unowned let host: NetworkHost
   /// Its process.
   public let process: ChildProcess
 
-  init(host: Host, process: ChildProcess) {
+  init(host: NetworkHost, process: ChildProcess) {
     self.host = host
     self.process = process
   }
@@ -49,7 +49,7 @@ public final class Daemon: Sendable {
   }
 }
 
-extension Host {
+extension NetworkHost {
   /// Starts the daemon on `interfaces` in the foreground and waits until it answers. Without one
   /// when the laboratory uses the kernel: then this does nothing.
   @discardableResult
@@ -102,9 +102,14 @@ public struct DaemonStatistics: Sendable {
     total = fields["total"].map { Self.flatten($0) } ?? [:]
   }
 
-  /// The sum over all engines of a number, by its path; 0 when there is none of that name.
-  public func sum(_ path: String) -> Int {
-    Int(engines.reduce(0) { $0 + ($1[path] ?? 0) })
+  /// The sum over all engines of the numbers called `name`, wherever they stand.
+  public func sum(_ name: String) -> Int {
+    sum(where: { $0 == name || $0.hasSuffix(".\(name)") })
+  }
+
+  /// The sum over all engines of the numbers whose path satisfies `isWanted`.
+  public func sum(where isWanted: (String) -> Bool) -> Int {
+    Int(engines.reduce(0) { $0 + $1.filter { isWanted($0.key) }.values.reduce(0, +) })
   }
 
   private static func flatten(_ value: Any, _ path: String = "") -> [String: Double] {

@@ -26,7 +26,7 @@ public struct KernelCounters: Sendable {
   }
 }
 
-extension Host {
+extension NetworkHost {
   /// The kernel's TCP counters here.
   public func kernelCounters() throws -> KernelCounters {
     try perform {

@@ -6,7 +6,7 @@ import Synchronization
 /// Network namespaces, links between them and programs inside them, for tests, the demonstration
 /// and the benchmark. Needs root.
 ///
-/// Whatever a laboratory makes carries the prefix `fs-<process number>-` and is undone by
+/// Whatever a laboratory makes carries the prefix `fs-<process number>-<number>` and is undone by
 /// `tearDown()`, in the reverse order. That also happens when the process exits or is interrupted;
 /// what a killed process has left behind is removed by the next laboratory.
 public final class Laboratory: Sendable {
@@ -18,8 +18,10 @@ public final class Laboratory: Sendable {
   /// A directory of its own, removed in the end.
   public let directory: String
 
+  private let baseName: String
+
   private struct State {
-    var hosts: [Host] = []
+    var hosts: [NetworkHost] = []
     var children: [ChildProcess] = []
     var undo: [@Sendable () -> Void] = []
     var counter = 0
@@ -41,7 +43,8 @@ public final class Laboratory: Sendable {
     artifacts = try Artifacts.locate(required: !usesKernel)
     Self.prepareProcess()
     let number = Self.numbers.add(1, ordering: .relaxed).newValue
-    directory = "/tmp/\(Self.prefix)\(getpid())-\(number)"
+    baseName = "\(Self.prefix)\(getpid())-\(number)"
+    directory = "/tmp/\(baseName)"
     try? FileManager.default.removeItem(atPath: directory)
     // Servers read their files as an unprivileged user.
     try makeDirectory("")
@@ -49,13 +52,13 @@ public final class Laboratory: Sendable {
   }
 
   /// Adds a host: a network namespace named after this process, with its loopback interface up.
-  public func host(_ label: String) throws -> Host {
+  public func host(_ label: String) throws -> NetworkHost {
     let number = state.withLock { state in
       state.counter += 1
       return state.counter
     }
-    let host = Host(
-      laboratory: self, name: "\(Self.prefix)\(getpid())-\(number)\(label)", label: label)
+    let host = NetworkHost(
+      laboratory: self, name: "\(baseName).\(number)\(label)", label: label)
     try run(["ip", "netns", "add", host.name])
     state.withLock { $0.hosts.append(host) }
     try run(["ip", "-n", host.name, "link", "set", "lo", "up"])
@@ -176,10 +179,10 @@ public final class Laboratory: Sendable {
   private static let interrupts = DispatchQueue(label: "fastsocket.laboratory.interrupts")
   private static let sources = Mutex<[SignalSource]>([])
 
-  /// Done once: a descriptor limit for thousands of connections, which programs inherit, a tear
+  /// Done once: the descriptor limit, which programs inherit, for thousands of connections, a tear
   /// down at exit, and the removal of what killed predecessors have left.
   private static let prepared: Bool = {
-    lab_limit_descriptors(65_536)
+    lab_raise_descriptor_limit()
     let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
     unsafe setenv("PATH", path + ":/usr/local/sbin:/usr/sbin:/sbin", 1)
     atexit { Laboratory.tearDownAll() }

@@ -21,7 +21,7 @@ public struct LinkOptions: Sendable {
 /// One end of a link: an interface of a host.
 public struct LinkEnd: Sendable {
   /// The host.
-  public let host: Host
+  public let host: NetworkHost
   /// Name of the interface there.
   public let interface: String
   /// Its IPv4 address.
@@ -74,7 +74,8 @@ extension Laboratory {
   /// Joins two hosts by a pair of virtual interfaces in subnet number `subnet`; the first host is
   /// number 1 there, the second number 2.
   public func link(
-    _ first: Host, _ firstName: String, _ second: Host, _ secondName: String, subnet: Int,
+    _ first: NetworkHost, _ firstName: String, _ second: NetworkHost, _ secondName: String,
+    subnet: Int,
     options: LinkOptions = LinkOptions()
   ) throws -> (LinkEnd, LinkEnd) {
     let queues = ["numrxqueues", "\(options.queues)", "numtxqueues", "\(options.queues)"]

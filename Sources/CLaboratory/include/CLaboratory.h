@@ -27,7 +27,10 @@ static inline int lab_pin_to_core(int core) {
   return sched_setaffinity(0, sizeof set, &set);
 }
 
-static inline int lab_limit_descriptors(unsigned long count) {
-  struct rlimit limit = {count, count};
+/* As many open files as the hard limit allows. */
+static inline int lab_raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  limit.rlim_cur = limit.rlim_max;
   return setrlimit(RLIMIT_NOFILE, &limit);
 }

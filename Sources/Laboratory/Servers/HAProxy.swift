@@ -35,7 +35,7 @@ public struct HAProxyOptions: Sendable, CustomStringConvertible {
   }
 }
 
-extension Host {
+extension NetworkHost {
   /// Starts HAProxy on IPv4 and IPv6.
   public func startHAProxy(_ options: HAProxyOptions, preloaded: Bool) throws -> Server {
     let number = laboratory.nextNumber()
@@ -57,7 +57,7 @@ extension HAProxyOptions {
     return """
       global
         nbthread \(threads)
-        maxconn 20000
+        maxconn 4000
         \(asDebian ? debian : "")
       defaults
         mode http

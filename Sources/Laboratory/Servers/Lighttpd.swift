@@ -1,6 +1,6 @@
 import Foundation
 
-extension Host {
+extension NetworkHost {
   /// Starts lighttpd on IPv4 and IPv6. It serves `root` at / and takes PUT at /upload/.
   public func startLighttpd(root: String, port: Int = 80, preloaded: Bool) throws -> Server {
     let number = laboratory.nextNumber()
@@ -13,8 +13,8 @@ extension Host {
       server.upload-dirs = ("\(base)/temporary")
       server.port = \(port)
       server.bind = "0.0.0.0"
-      server.max-fds = 16384
-      server.max-connections = 8192
+      server.max-fds = 4096
+      server.max-connections = 2048
       server.max-keep-alive-requests = 1000000
       server.errorlog = "\(base)/error.log"
       $SERVER["socket"] == "[::]:\(port)" { server.set-v6only = "enable" }

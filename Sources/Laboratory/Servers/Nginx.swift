@@ -37,7 +37,7 @@ public struct NginxOptions: Sendable, CustomStringConvertible {
   }
 }
 
-extension Host {
+extension NetworkHost {
   /// Starts nginx on IPv4 and IPv6. It serves `options.root` at /, takes PUT at /upload/, and
   /// answers /text from memory.
   public func startNginx(_ options: NginxOptions, preloaded: Bool) throws -> Server {
@@ -64,11 +64,10 @@ extension NginxOptions {
     return """
       daemon off;
       worker_processes \(workers);
-      worker_rlimit_nofile 65536;
       pid \(base)/nginx.pid;
       error_log \(base)/error.log warn;
       events {
-        worker_connections 16384;
+        worker_connections 4096;
         accept_mutex \(acceptMutex ? "on" : "off");
       }
       http {

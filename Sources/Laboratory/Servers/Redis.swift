@@ -1,6 +1,6 @@
 import Foundation
 
-extension Host {
+extension NetworkHost {
   /// Starts redis-server on IPv4 and IPv6, without persistence.
   public func startRedis(port: Int = 6379, preloaded: Bool) throws -> Server {
     let number = laboratory.nextNumber()
@@ -8,7 +8,7 @@ extension Host {
     let process = try start(
       [
         "redis-server", "--port", "\(port)", "--bind", "*", "-::*", "--protected-mode", "no",
-        "--save", "", "--appendonly", "no", "--dir", base, "--maxclients", "10000",
+        "--save", "", "--appendonly", "no", "--dir", base, "--maxclients", "4000",
         "--client-output-buffer-limit", "normal 0 0 0",
       ], preloaded: preloaded)
     return try Server(

@@ -5,7 +5,7 @@ public struct Server: Sendable {
   /// What it is, for messages.
   public let name: String
   /// Where it runs.
-  public let host: Host
+  public let host: NetworkHost
   /// Its first process.
   public let process: ChildProcess
   /// The port it listens on, on every address.

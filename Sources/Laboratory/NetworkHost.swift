@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// A network namespace of a laboratory, and perhaps the daemon that runs in it.
-public final class Host: Sendable {
+public final class NetworkHost: Sendable {
   /// The laboratory it belongs to.
   public unowned let laboratory: Laboratory
   /// Name of the namespace.
@@ -120,8 +120,14 @@ public final class Host: Sendable {
   /// Settings under which kernel and engine are alike, and which a benchmark needs.
   func applySystemSettings() throws {
     try perform {
+      // Where the machine's default is BBR: its pacing timers would be compared with a stack that
+      // has none. Cubic may be reserved for the first namespace; Reno never is.
+      do {
+        try Self.write("cubic", to: "/proc/sys/net/ipv4/tcp_congestion_control")
+      } catch {
+        try Self.write("reno", to: "/proc/sys/net/ipv4/tcp_congestion_control")
+      }
       for (path, value) in [
-        ("net/ipv4/tcp_congestion_control", "cubic"),
         ("net/core/somaxconn", "65535"),
         ("net/ipv4/tcp_max_syn_backlog", "65535"),
         ("net/ipv4/tcp_max_tw_buckets", "1000000"),

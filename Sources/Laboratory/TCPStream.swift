@@ -1,0 +1,103 @@
+import CLaboratory
+import Foundation
+
+/// A TCP connection of the calling thread's namespace, with blocking calls that time out.
+public final class TCPStream: Sendable {
+  private let descriptor: Int32
+
+  /// Connects to a server.
+  public init(to address: String, port: Int, timeoutSeconds: Int = 10) throws {
+    let remote = try SocketAddress(address, port: port)
+    descriptor = socket(remote.family, Int32(SOCK_STREAM.rawValue), 0)
+    guard descriptor >= 0 else { throw Self.failure("socket") }
+    var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+      unsafe setsockopt(
+        descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+    guard unsafe remote.withPointer({ unsafe connect(descriptor, $0, $1) }) == 0 else {
+      let failure = Self.failure("connect to \(address) port \(port)")
+      close(descriptor)
+      throw failure
+    }
+  }
+
+  private init(descriptor: Int32) {
+    self.descriptor = descriptor
+  }
+
+  deinit {
+    close(descriptor)
+  }
+
+  /// Sends everything.
+  public func send(_ bytes: [UInt8]) throws {
+    var sent = 0
+    while sent < bytes.count {
+      let count = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe Foundation.send(
+          descriptor, UnsafeRawBufferPointer(rebasing: buffer[sent...]).baseAddress,
+          buffer.count - sent, Int32(MSG_NOSIGNAL))
+      }
+      guard count > 0 else { throw Self.failure("send") }
+      sent += count
+    }
+  }
+
+  /// Receives what is there, at most `limit` bytes; empty when the peer has finished.
+  public func receive(limit: Int = 65_536) throws -> [UInt8] {
+    var buffer = [UInt8](repeating: 0, count: limit)
+    let count = unsafe recv(descriptor, &buffer, limit, 0)
+    guard count >= 0 else { throw Self.failure("recv") }
+    return Array(buffer.prefix(count))
+  }
+
+  /// Receives until the peer has finished.
+  public func receiveAll() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    while true {
+      let more = try receive()
+      if more.isEmpty { return bytes }
+      bytes += more
+    }
+  }
+
+  /// What the next call on the connection fails with: 0 while it is in order.
+  public func failureCode() -> Int32 {
+    var byte: UInt8 = 0
+    let count = unsafe recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT | MSG_PEEK))
+    return count < 0 && errno != EAGAIN ? errno : 0
+  }
+
+  private static func failure(_ call: String) -> LaboratoryError {
+    LaboratoryError(unsafe "\(call): \(String(cString: strerror(errno)))")
+  }
+}
+
+extension NetworkHost {
+  /// Opens `count` connections to an HTTP server, holds all of them open while `check` runs, then
+  /// asks on each for `path`, and returns how many were answered with exactly `expected`.
+  public func fetchConcurrently(
+    count: Int, address: String, port: Int, path: String, expected: [UInt8],
+    whileOpen check: @escaping @Sendable () throws -> Void = {}
+  ) throws -> Int {
+    try perform {
+      var streams: [TCPStream] = []
+      for _ in 0..<count { streams.append(try TCPStream(to: address, port: port)) }
+      try check()
+      let request = Array("GET \(path) HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n".utf8)
+      for stream in streams { try stream.send(request) }
+      var correct = 0
+      for stream in streams {
+        let response = try stream.receiveAll()
+        if response.starts(with: "HTTP/1.1 200".utf8),
+          response.suffix(expected.count).elementsEqual(expected),
+          response.dropLast(expected.count).suffix(4).elementsEqual([13, 10, 13, 10])
+        {
+          correct += 1
+        }
+      }
+      return correct
+    }
+  }
+}

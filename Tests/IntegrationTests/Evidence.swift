@@ -1,0 +1,79 @@
+import Laboratory
+import Testing
+
+/// What the daemon holds when nothing goes on; after each test it must hold the same again.
+private struct Holdings: Equatable, CustomStringConvertible {
+  var descriptors: Int
+  var numbers: [String: Int]
+
+  init(_ daemon: Daemon) throws {
+    descriptors = try daemon.descriptorCount()
+    let statistics = try daemon.statistics()
+    numbers = [:]
+    for name in [
+      "channels", "receive_chunks_in_use", "send_chunks_in_use", "reassembly_segments",
+      "free_transmit_frames",
+    ] {
+      numbers[name] = statistics.sum(name)
+    }
+    // Connections in TIME-WAIT hold nothing but their place in a table.
+    numbers["connections"] = statistics.sum {
+      $0.contains("connections.") && !$0.lowercased().hasSuffix("time_wait")
+    }
+  }
+
+  var description: String {
+    "descriptors \(descriptors), "
+      + numbers.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+  }
+}
+
+extension Network {
+  /// Runs `body`, which carries at least `bytes` of payload through the server, and checks that
+  /// the engines carried them and the kernel did not.
+  func expectAcceleration(
+    ofBytes bytes: Int, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () throws -> Void
+  ) throws {
+    guard let daemon = server.daemon else { return try body() }
+    let before = try daemon.statistics()
+    let kernelBefore = try server.kernelCounters()
+    try body()
+    func carried(_ statistics: DaemonStatistics) -> Int {
+      statistics.sum("payload_delivered") + statistics.sum("payload_acknowledged")
+    }
+    // The last bytes are counted when their acknowledgement has come.
+    try waitUntil(seconds: 2) { try carried(daemon.statistics()) - carried(before) >= bytes }
+    let engineBytes = try carried(daemon.statistics()) - carried(before)
+    let kernel = try server.kernelCounters().since(kernelBefore)
+    #expect(engineBytes >= bytes, "through the engines", sourceLocation: sourceLocation)
+    #expect(
+      kernel["PassiveOpens"] == 0, "connections the kernel accepted",
+      sourceLocation: sourceLocation)
+    #expect(
+      kernel["ActiveOpens"] == 0, "connections the kernel opened", sourceLocation: sourceLocation)
+    #expect(kernel["InSegs"] == 0, "segments the kernel received", sourceLocation: sourceLocation)
+  }
+
+  /// Runs `body` and checks that the daemon then holds what it held before.
+  func expectNoLeak(
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+  ) throws {
+    guard let daemon = server.daemon else { return try body() }
+    let before = try Holdings(daemon)
+    try body()
+    try waitUntil(seconds: 10, every: 0.1) { try Holdings(daemon) == before }
+    let after = try Holdings(daemon)
+    #expect(after == before, "the daemon's holdings", sourceLocation: sourceLocation)
+    #expect(daemon.process.isRunning, sourceLocation: sourceLocation)
+  }
+
+  /// Waits until connections to `port` of the server are the engines'.
+  func waitForAcceleration(of server: Server) throws {
+    guard let daemon = server.host.daemon else { return }
+    let isKnown = try waitUntil(seconds: 5, every: 0.05) {
+      try daemon.statistics().sum { $0.lowercased().contains("connections.listen") } > 0
+    }
+    #expect(isKnown, "\(server.name) listens, but no engine knows it")
+  }
+}

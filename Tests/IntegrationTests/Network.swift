@@ -1,0 +1,77 @@
+import Foundation
+import Laboratory
+import Testing
+
+/// All integration tests; they share the machine's two cores, so one runs at a time.
+@Suite(.serialized, .enabled(if: geteuid() == 0, "network namespaces need root"))
+struct Integration {}
+
+/// The hosts of the integration tests:
+///
+///     peer ---- front [server] back ---- backend
+///
+/// fsd runs on the server, on both of its interfaces; the other two hosts are the kernel's.
+struct Network: Sendable {
+  let laboratory: Laboratory
+  let peer: NetworkHost
+  let server: NetworkHost
+  let backend: NetworkHost
+  let peerEnd: LinkEnd
+  let front: LinkEnd
+  let back: LinkEnd
+  let backendEnd: LinkEnd
+  let content: Content
+
+  init(queues: Int) throws {
+    laboratory = try Laboratory()
+    peer = try laboratory.host("peer")
+    server = try laboratory.host("server")
+    backend = try laboratory.host("backend")
+    let options = LinkOptions(queues: queues)
+    (peerEnd, front) = try laboratory.link(
+      peer, "eth0", server, "front", subnet: 1, options: options)
+    (back, backendEnd) = try laboratory.link(
+      server, "back", backend, "eth0", subnet: 2, options: options)
+    content = try laboratory.makeContent()
+  }
+
+  @TaskLocal private static var current: Network?
+
+  /// The network of the running suite.
+  static func running() throws -> Network {
+    try #require(current)
+  }
+
+  func startDaemon() throws {
+    try server.startDaemon(interfaces: [front.interface, back.interface])
+  }
+
+  fileprivate static func provide(
+    queues: Int, startsDaemon: Bool, to body: () async throws -> Void
+  ) async throws {
+    Laboratory.tearDownWhenInterrupted()
+    let network = try Network(queues: queues)
+    defer { network.laboratory.tearDown() }
+    if startsDaemon { try network.startDaemon() }
+    try await $current.withValue(network) { try await body() }
+  }
+}
+
+/// Gives a suite its network, with a running daemon unless its tests start their own.
+struct NetworkTrait: SuiteTrait, TestScoping {
+  let queues: Int
+  let startsDaemon: Bool
+
+  func provideScope(
+    for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+  ) async throws {
+    try await Network.provide(queues: queues, startsDaemon: startsDaemon, to: function)
+  }
+}
+
+extension Trait where Self == NetworkTrait {
+  /// A network whose links have `queues` queues: one engine for each.
+  static func network(queues: Int = 1, startsDaemon: Bool = true) -> Self {
+    NetworkTrait(queues: queues, startsDaemon: startsDaemon)
+  }
+}
