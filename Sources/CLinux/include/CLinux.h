@@ -29,3 +29,23 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// The time-stamp counter, for counting busy and idle cycles of an engine.
+static inline uint64_t fs_cycles(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t value;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
+  return value;
+#endif
+}
+
+// Tells the processor that this is a spin loop, which leaves more of the core to its hyper-thread.
+static inline void fs_relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}

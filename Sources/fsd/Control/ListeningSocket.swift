@@ -1,0 +1,70 @@
+import CLinux
+import FSStack
+import Glibc
+
+/// What the daemon reads from a listening socket that an application shows it.
+struct ListeningSocket: Equatable, Sendable {
+  var address: IPAddress
+  var port: UInt16
+  var ipv6Only: Bool
+  /// SO_COOKIE: the same socket shown twice, or by two processes, has the same one.
+  var cookie: UInt64
+
+  /// Reads it; the errno value that says what is wrong with the socket otherwise.
+  static func inspect(_ descriptor: Int32) -> Result<ListeningSocket, ErrnoValue> {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &storage) { storage in
+      unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe getsockname(descriptor, $0, &length)
+      }
+    }
+    guard result == 0 else { return .failure(ErrnoValue(errno)) }
+    let family = Int32(storage.ss_family)
+    guard family == AF_INET || family == AF_INET6 else {
+      return .failure(ErrnoValue(EAFNOSUPPORT))
+    }
+    guard option(descriptor, SOL_SOCKET, SO_TYPE) == Int32(SOCK_STREAM.rawValue),
+      option(descriptor, SOL_SOCKET, SO_PROTOCOL) == Int32(IPPROTO_TCP)
+    else { return .failure(ErrnoValue(EPROTOTYPE)) }
+    guard option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1 else {
+      return .failure(ErrnoValue(EINVAL))
+    }
+    var cookie: UInt64 = 0
+    var cookieLength = socklen_t(MemoryLayout<UInt64>.size)
+    guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &cookieLength) == 0 else {
+      return .failure(ErrnoValue(errno))
+    }
+    let (address, port) = endpoint(&storage)
+    let ipv6Only = family == AF_INET6 && option(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) == 1
+    return .success(
+      ListeningSocket(address: address, port: port, ipv6Only: ipv6Only, cookie: cookie))
+  }
+
+  private static func option(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32? {
+    var value: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    guard unsafe getsockopt(descriptor, level, name, &value, &length) == 0 else { return nil }
+    return value
+  }
+
+  private static func endpoint(_ storage: inout sockaddr_storage) -> (IPAddress, UInt16) {
+    unsafe withUnsafeBytes(of: &storage) { bytes in
+      // Both families have the port behind the family; the address follows it in AF_INET, and the
+      // flow label in AF_INET6.
+      let port = UInt16(bigEndian: unsafe bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
+      let family = Int32(unsafe bytes.loadUnaligned(as: sa_family_t.self))
+      let range = family == AF_INET ? 4..<8 : 8..<24
+      return (unsafe IPAddress(bytes: UnsafeRawBufferPointer(rebasing: bytes[range])), port)
+    }
+  }
+}
+
+/// An errno value as an error.
+struct ErrnoValue: Error, Equatable {
+  let code: Int32
+
+  init(_ code: Int32) {
+    self.code = code
+  }
+}

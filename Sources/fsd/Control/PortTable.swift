@@ -1,0 +1,131 @@
+import FSStack
+
+/// Which ports are steered to the engines, and how. Follows the listeners: a port is steered while
+/// one listens on it, and until its last connection is gone.
+final class PortTable {
+  /// One entry of the XDP program's map.
+  struct Key: Hashable {
+    /// Specific, or the unspecified address of a family.
+    var address: IPAddress
+    var port: UInt16
+  }
+
+  private struct Entry {
+    /// Numbers of the listeners that want it; none: it is draining.
+    var listeners: Set<UInt32>
+    var treatment: PortTreatment
+  }
+
+  private let steering: any PortSteering
+  private let engines: [any EngineControl]
+  private var entries: [Key: Entry] = [:]
+
+  init(steering: any PortSteering, engines: [any EngineControl]) {
+    self.steering = steering
+    self.engines = engines
+  }
+
+  /// The map entries that a listener needs.
+  static func keys(of listener: ListenerDescription) -> [Key] {
+    let own = Key(address: listener.address, port: listener.port)
+    guard listener.address == .anyIPv6, !listener.ipv6Only else { return [own] }
+    return [own, Key(address: .anyIPv4, port: listener.port)]
+  }
+
+  /// Steers the ports of a listener. When it fails nothing has changed.
+  func activate(_ listener: ListenerDescription) throws {
+    for (position, key) in Self.keys(of: listener).enumerated() {
+      do {
+        try activate(key, for: listener.number)
+      } catch {
+        for done in Self.keys(of: listener)[..<position] { release(done, of: listener.number) }
+        throw error
+      }
+    }
+  }
+
+  private func activate(_ key: Key, for listener: UInt32) throws {
+    if var entry = entries[key], !entry.listeners.isEmpty {
+      entry.listeners.insert(listener)
+      entries[key] = entry
+      return
+    }
+    // The careful treatment first: a flow the kernel opens between the look and the entry would
+    // otherwise be cut off.
+    try steering.setPort(key.address, key.port, .exceptKernelFlows)
+    entries[key] = Entry(listeners: [listener], treatment: .exceptKernelFlows)
+    relax(key)
+    guard key.address.isUnspecified else { return }
+    for (other, entry) in entries
+    where other.port == key.port && !other.address.isUnspecified && entry.listeners.isEmpty
+      && other.address.isIPv4 == key.address.isIPv4
+    {
+      remove(other)
+    }
+  }
+
+  /// The listener is no more. Call it before the engines forget the listener, so that no packet
+  /// finds an engine that knows nothing of it.
+  func release(_ listener: ListenerDescription) {
+    for key in Self.keys(of: listener) { release(key, of: listener.number) }
+  }
+
+  private func release(_ key: Key, of listener: UInt32) {
+    guard var entry = entries[key] else { return }
+    entry.listeners.remove(listener)
+    if entry.listeners.isEmpty {
+      let wildcard = Key(
+        address: key.address.isIPv4 ? .anyIPv4 : .anyIPv6, port: key.port)
+      if wildcard != key, let general = entries[wildcard], !general.listeners.isEmpty {
+        return remove(key)
+      }
+      entry.treatment = .draining
+      do {
+        try steering.setPort(key.address, key.port, .draining)
+      } catch {
+        Log.note("port \(key.port): \(error); its connections are cut off")
+        return remove(key)
+      }
+    }
+    entries[key] = entry
+  }
+
+  private func remove(_ key: Key) {
+    steering.removePort(key.address, key.port)
+    entries[key] = nil
+  }
+
+  private func relax(_ key: Key) {
+    guard !steering.kernelHasFlows(onPort: key.port) else { return }
+    do {
+      try steering.setPort(key.address, key.port, .all)
+      entries[key]?.treatment = .all
+    } catch {
+      Log.note("port \(key.port): \(error)")
+    }
+  }
+
+  /// Whether `review()` has anything to look at.
+  var needsReview: Bool { entries.values.contains { $0.treatment != .all } }
+
+  /// Looks again at what passes with time: connections of the kernel, and those of listeners that
+  /// are no more. Once a second while `needsReview`.
+  func review() {
+    for (key, entry) in entries {
+      switch entry.treatment {
+      case .all: continue
+      case .exceptKernelFlows: relax(key)
+      case .draining:
+        if engines.allSatisfy({ $0.connectionCount(onPort: key.port) == 0 }) { remove(key) }
+      }
+    }
+  }
+
+  /// All entries, for the status report.
+  var summary: [(key: Key, treatment: PortTreatment)] {
+    entries.map { ($0.key, $0.value.treatment) }
+      .sorted {
+        ($0.key.port, $0.key.address.description) < ($1.key.port, $1.key.address.description)
+      }
+  }
+}

@@ -1,0 +1,38 @@
+import FSDevice
+import FSStack
+
+/// The range of source ports for connections that applications open: kept from the kernel, steered
+/// to the engines. Sockets that the kernel has there all the same stay the kernel's.
+final class ActivePorts {
+  private let devices: [ManagedDevice]
+  private let range: ClosedRange<UInt16>
+  private var isCareful = true
+
+  /// Steers the range, carefully at first.
+  init(range: ClosedRange<UInt16>, devices: [ManagedDevice]) throws(DeviceError) {
+    self.range = range
+    self.devices = devices
+    try steer()
+    review()
+  }
+
+  private func steer() throws(DeviceError) {
+    for device in devices {
+      try device.program.setActiveRange(range, flags: isCareful ? .kernelFlows : [])
+    }
+  }
+
+  /// Looks whether the kernel has sockets in the range. While it has, it is asked about each packet,
+  /// which costs time.
+  func review() {
+    do throws(DeviceError) {
+      let count = try KernelFlows.count(localPorts: range)
+      let needsCare = count.live + count.timeWait + count.listening > 0
+      guard needsCare != isCareful else { return }
+      isCareful = needsCare
+      try steer()
+    } catch {
+      Log.note("ports \(range.lowerBound)-\(range.upperBound): \(error)")
+    }
+  }
+}

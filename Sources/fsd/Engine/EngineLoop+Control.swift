@@ -1,0 +1,73 @@
+import FSDevice
+import FSRing
+import FSStack
+import Glibc
+
+extension EngineLoop {
+  /// Carries out what the control thread has left. Returns the number of tasks.
+  mutating func runTasks() -> Int {
+    let tasks = mailbox.take()
+    for task in tasks { task(&self) }
+    counters.tasks &+= UInt64(tasks.count)
+    return tasks.count
+  }
+
+  /// Takes up a channel: its memory in the engine, its doorbell in the epoll set.
+  mutating func attach(_ channel: Channel) -> ChannelID? {
+    let attached = unsafe engine.attachChannel(memory: channel.memory, geometry: channel.geometry)
+    guard let id = attached else { return nil }
+    let position = Int(id.raw)
+    while channels.count <= position {
+      channels.append(nil)
+      wakeDescriptors.append(-1)
+    }
+    channels[position] = channel
+    wakeDescriptors[position] = channel.applicationWake.descriptor.number
+    do {
+      // Edge-triggered: the counter is never read, each write is an edge.
+      try poller.add(channel.doorbell.descriptor.number, token: UInt64(id.raw), edge: true)
+    } catch {
+      Log.note("engine \(index): no doorbell for a channel: \(error)")
+      engine.detachChannel(id, abort: true, now: .current)
+      return nil
+    }
+    return id
+  }
+
+  /// Tells the control thread what the engine has to say.
+  mutating func reportToControl() {
+    var notices: [EngineNotice] = []
+    var wanted: [IPAddress] = []
+    let engineIndex = index
+    engine.drainViolations { id, violation in
+      guard let channel = channels[Int(id.raw)] else { return }
+      notices.append(
+        .violation(engine: engineIndex, channel: channel, reason: "\(violation)"))
+    }
+    engine.drainReleasedChannels { id in
+      guard let channel = channels[Int(id.raw)] else { return }
+      channels[Int(id.raw)] = nil
+      wakeDescriptors[Int(id.raw)] = -1
+      poller.remove(channel.doorbell.descriptor.number)
+      notices.append(.released(engine: engineIndex, channel: channel))
+    }
+    engine.drainPathRequests { wanted.append($0) }
+    if !wanted.isEmpty { notices.append(.pathsWanted(wanted)) }
+    if !notices.isEmpty { outbox.post(notices) }
+  }
+
+  /// Everything counted.
+  func snapshot(interfaces: [String]) -> EngineSnapshot {
+    EngineSnapshot(
+      index: index, processor: processor, engine: engine.statistics(), loop: counters,
+      sockets: ports.map { port in
+        SocketSnapshot(
+          interface: interfaces[port.interface], queue: port.socket.queue,
+          mode: port.socket.mode.rawValue,
+          counters: port.socket.counters.entries.map { (Fields.snakeCase($0.name), $0.value) },
+          kernel: (port.socket.statistics()?.entries ?? []).map {
+            (Fields.snakeCase($0.name), $0.value)
+          })
+      })
+  }
+}

@@ -1,0 +1,84 @@
+import FSDevice
+import FSStack
+
+// The path of packets. No allocation, no lock.
+
+extension EngineLoop {
+  /// Makes the frames that the kernel has sent free again.
+  func reapCompletions() {
+    for exit in exits {
+      _ = exit.socket.reapCompletions { exit.queue.recycle($0) }
+    }
+  }
+
+  /// Takes a burst from each socket. Returns the frames.
+  mutating func receive(_ now: Instant) -> Int {
+    var total = 0
+    for position in ports.indices {
+      let interface = ports[position].interface
+      let count = unsafe ports[position].socket.receiveBurst(maximum: Self.burst) { frame in
+        switch unsafe engine.receive(frame, interface: interface, now: now) {
+        case .done: break
+        case .handOver(let owner): unsafe handOver(frame, interface: interface, to: owner)
+        }
+      }
+      if count > 0 {
+        counters.countBurst(count)
+        total += count
+      }
+    }
+    if total > 0 { wakeOwners() }
+    return total
+  }
+
+  private mutating func handOver(_ frame: UnsafeRawBufferPointer, interface: Int, to owner: Int) {
+    guard let ring = peers.outgoing[owner], unsafe ring.push(frame, interface: interface) else {
+      counters.handOverFull &+= 1
+      return
+    }
+    handedOver[owner] = true
+  }
+
+  private mutating func wakeOwners() {
+    for owner in handedOver.indices where handedOver[owner] {
+      handedOver[owner] = false
+      if peers.doorbells[owner].ringIfAsleep() { counters.engineWakeUps &+= 1 }
+    }
+  }
+
+  /// Takes what other engines have handed over. Returns the frames.
+  mutating func receiveHandedOver(_ now: Instant) -> Int {
+    var total = 0
+    for ring in peers.incoming {
+      total += unsafe ring.drain(maximum: Self.burst) { frame, interface in
+        unsafe engine.receiveHandedOver(frame, interface: interface, now: now)
+      }
+    }
+    return total
+  }
+
+  /// Moves what the engine wants to send to the transmit rings, and tells the kernel once for each.
+  /// Returns the frames moved.
+  mutating func transmit() -> Int {
+    var total = 0
+    mustTransmitSoon = false
+    for exit in exits {
+      if exit.queue.pendingCount > 0 {
+        let before = exit.queue.pendingCount
+        exit.queue.takePending { offset, length in exit.socket.enqueue(offset, length: length) }
+        total += before - exit.queue.pendingCount
+        if exit.queue.pendingCount > 0 { mustTransmitSoon = true }
+      }
+      if exit.socket.needsKick, !exit.socket.kick() { mustTransmitSoon = true }
+    }
+    return total
+  }
+
+  /// Wakes the applications that sleep and have got something.
+  mutating func wakeApplications() {
+    engine.drainWakeups { id in
+      counters.wakeUps &+= 1
+      EventDescriptor.ring(wakeDescriptors[Int(id.raw)])
+    }
+  }
+}

@@ -1,0 +1,18 @@
+import Glibc
+
+/// A file descriptor that closes when the last reference goes. Received descriptors are wrapped
+/// before anything can fail, so that none leaks.
+final class Descriptor: Sendable {
+  /// The number.
+  let number: Int32
+
+  /// Takes over `number`, which must be open and no one else's.
+  init(adopting number: Int32) {
+    precondition(number >= 0, "a descriptor that is not open")
+    self.number = number
+  }
+
+  deinit {
+    close(number)
+  }
+}

@@ -1,0 +1,33 @@
+import CLinux
+import Glibc
+
+/// An eventfd that wakes a thread which sleeps in epoll.
+struct EventDescriptor: Sendable {
+  /// The descriptor, non-blocking and close-on-exec.
+  let descriptor: Descriptor
+
+  /// Makes a new one.
+  init() throws(SystemError) {
+    let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard number >= 0 else { throw SystemError("eventfd") }
+    descriptor = Descriptor(adopting: number)
+  }
+
+  /// Wakes the reader. A counter that is full (EAGAIN) has woken it already.
+  func ring() {
+    Self.ring(descriptor.number)
+  }
+
+  /// As `ring()`, for a bare descriptor.
+  @inline(__always)
+  static func ring(_ number: Int32) {
+    _ = eventfd_write(number, 1)
+  }
+
+  /// Takes what was rung so far; false when nothing was.
+  @discardableResult
+  func drain() -> Bool {
+    var value: UInt64 = 0
+    return unsafe eventfd_read(descriptor.number, &value) == 0
+  }
+}

@@ -1,0 +1,34 @@
+import Glibc
+import Synchronization
+
+/// A result that one thread waits for and another delivers, once.
+@safe
+final class Reply<Result: Sendable>: Sendable {
+  private let result = Mutex<Result?>(nil)
+  private nonisolated(unsafe) let semaphore: UnsafeMutablePointer<sem_t>
+
+  init() {
+    unsafe semaphore = .allocate(capacity: 1)
+    unsafe sem_init(semaphore, 0, 0)
+  }
+
+  deinit {
+    unsafe sem_destroy(semaphore)
+    unsafe semaphore.deallocate()
+  }
+
+  /// Delivers the result.
+  func deliver(_ value: Result) {
+    result.withLock { $0 = value }
+    unsafe sem_post(semaphore)
+  }
+
+  /// Waits for the result.
+  func wait() -> Result {
+    while true {
+      // Interrupted by a signal: look, and wait again.
+      _ = unsafe sem_wait(semaphore)
+      if let value = result.withLock({ $0 }) { return value }
+    }
+  }
+}
