@@ -66,6 +66,12 @@ uint64_t fs_process_random(void) {
   return value;
 }
 
+uint32_t fs_spin_microseconds(void) {
+  const char *text = getenv("FSD_SPIN_MICROSECONDS");
+  long value = text ? strtol(text, NULL, 10) : 0;
+  return value < 0 ? 0 : value > 10000 ? 10000 : (uint32_t)value;
+}
+
 bool fs_signals_restart(void) {
   // The kernel's own view: libc's sigaction structure has a wider mask.
   struct {

@@ -3,6 +3,7 @@
 
 uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64];
 uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64];
+void *fs_readiness_memory;
 
 /// Descriptors for which fs_poll gets its scratch from the stack; for more it is mapped.
 #define FS_POLL_ON_STACK 256

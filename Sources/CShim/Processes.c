@@ -24,6 +24,12 @@ FS_INTERPOSE(void, quick_exit, (int status)) {
   next_quick_exit(status);
 }
 
+/// The path of the control socket may not exist inside.
+FS_INTERPOSE(int, chroot, (const char *path)) {
+  if (!fs_thread_state()->inVforkChild) fs_before_chroot();
+  return next_chroot(path);
+}
+
 __attribute__((used)) FS_HIDDEN int fs_vfork_failed(int error) {
   errno = error;
   return -1;

@@ -10,6 +10,8 @@ void *fs_process_memory;
 static pthread_key_t thread_key;
 static int thread_key_exists;
 static int is_verbose;
+static struct sockaddr_un control_address;
+static socklen_t control_address_length;
 
 static void thread_ends(void *unused) {
   (void)unused;
@@ -36,7 +38,34 @@ static void fork_child(void) {
   errno = saved;
 }
 
+static void find_control_address(void) {
+  // A privileged program does not let its environment choose whom it talks to.
+  const char *directory = secure_getenv("FSD_RUNTIME_DIR");
+  if (!directory || !*directory) directory = "/run/fsd";
+  static const char name[] = "/fsd.sock";
+  size_t length = strlen(directory);
+  if (length + sizeof name > sizeof control_address.sun_path) return;
+  memcpy(control_address.sun_path, directory, length);
+  memcpy(control_address.sun_path + length, name, sizeof name);
+  control_address.sun_family = AF_UNIX;
+  control_address_length =
+      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + sizeof name);
+}
+
+int fs_control_connect(void) {
+  if (control_address_length == 0) return -ENOENT;
+  int control = fs_sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (control < 0) return control;
+  int result;
+  do result = fs_sys_connect(control, &control_address, control_address_length);
+  while (result == -EINTR);
+  if (result == 0) return control;
+  fs_sys_close(control);
+  return result;
+}
+
 void fs_register_handlers(void) {
+  find_control_address();
   thread_key_exists = pthread_key_create(&thread_key, thread_ends) == 0;
   pthread_atfork(fork_prepare, fork_parent, fork_child);
   const char *verbose = getenv("FSD_VERBOSE");

@@ -43,9 +43,12 @@
 /// Swift: a C global that no actor isolates.
 #define FS_NONISOLATED __attribute__((swift_attr("nonisolated(unsafe)")))
 
-#include "CShimSockets.h"
-#include "CShimState.h"
 #include "CShimSystem.h"
+
+#include "CShimState.h"
+
+#include "CShimSockets.h"
+
 #include "Next.h"
 
 // MARK: Epoll descriptors that the kernel alone serves so far
@@ -73,23 +76,44 @@ static inline void fs_bit_clear(uint64_t *_Nonnull bits, int fd) {
 /// Whether the epoll set `fd` was added to another one while the kernel alone served it.
 static inline bool fs_epoll_was_nested(int fd) { return fs_bit(fs_epoll_nested, fd); }
 
+// MARK: Readiness, state
+
+/// Where the Swift half keeps epoll sets and links; null until the first is made.
+extern void *_Nullable fs_readiness_memory FS_HIDDEN FS_NONISOLATED;
+
+static inline void *_Nullable fs_readiness_memory_get(void) {
+  return __atomic_load_n(&fs_readiness_memory, __ATOMIC_ACQUIRE);
+}
+
+/// Sets the memory unless another thread was faster; what holds now.
+static inline void *_Nonnull fs_readiness_memory_offer(void *_Nonnull memory) {
+  void *expected = 0;
+  return __atomic_compare_exchange_n(&fs_readiness_memory, &expected, memory, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+             ? memory
+             : expected;
+}
+
 // MARK: Small things of libc
 
-/// The value of an environment variable, or null.
-static inline const char *_Nullable fs_environment(const char *_Nonnull name) {
-  return getenv(name);
-}
-
-/// The number in an environment variable, or `otherwise`.
-static inline long fs_environment_number(const char *_Nonnull name, long otherwise) {
-  const char *text = getenv(name);
-  return text && *text ? strtol(text, 0, 10) : otherwise;
-}
+/// How long epoll_wait and its like watch the rings before they sleep: FSD_SPIN_MICROSECONDS, at
+/// most 10,000; not at all unless it says so, because the engine may need the core.
+uint32_t fs_spin_microseconds(void);
 
 /// Eight bytes of the randomness that the kernel gave the process at exec.
 uint64_t fs_process_random(void);
 
 static inline int fs_errno(void) { return errno; }
+
+/// Nanoseconds of the monotonic clock.
+static inline uint64_t fs_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/// FS_PASS, for Swift.
+static inline int64_t fs_pass(void) { return FS_PASS; }
 
 /// Tells the processor that this is a spin loop.
 static inline void fs_pause(void) {
@@ -97,6 +121,28 @@ static inline void fs_pause(void) {
   __asm__ volatile("pause" ::: "memory");
 #else
   __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/// A clock for short distances that costs a few nanoseconds, and how many of its ticks are about 30
+/// microseconds (on x86-64, between 15 and 65 for clocks of 4.3 to 1 GHz).
+static inline uint64_t fs_ticks(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  uint64_t ticks;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+#endif
+}
+
+static inline uint64_t fs_ticks_per_look(void) {
+#if defined(__x86_64__)
+  return 1 << 16;
+#else
+  uint64_t frequency;
+  __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+  return frequency >> 15;
 #endif
 }
 
@@ -112,6 +158,18 @@ int fs_next_epoll_wait(int set, struct epoll_event *_Nonnull events, int capacit
 /// ppoll of libc, likewise.
 int fs_next_poll(struct pollfd *_Nullable descriptors, size_t count, int64_t timeout,
                  const sigset_t *_Nullable mask);
+
+/// epoll_ctl with the application's event.
+static inline int fs_sys_epoll_control(int set, int operation, int fd,
+                                       struct epoll_event *_Nullable event) {
+  return (int)fs_syscall(SYS_epoll_ctl, set, operation, fd, (long)event, 0, 0);
+}
+
+/// Looks at descriptors without waiting.
+static inline int fs_sys_poll_look(struct pollfd *_Nonnull descriptors, size_t count) {
+  struct timespec zero = {0, 0};
+  return fs_sys_ppoll(descriptors, count, &zero);
+}
 
 // MARK: Readiness, in Swift
 

@@ -94,3 +94,7 @@ void fs_remember_thread(void) __attribute__((visibility("hidden")));
 
 /// Writes one line to standard error, "fsocket: " and the text, when FSD_VERBOSE is set.
 void fs_report(const char *_Nonnull text, long number) __attribute__((visibility("hidden")));
+
+/// Connects to the daemon's socket, in the directory that FSD_RUNTIME_DIR named when the process
+/// began, else /run/fsd. The descriptor, or -errno.
+int fs_control_connect(void) __attribute__((visibility("hidden")));

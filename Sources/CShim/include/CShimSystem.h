@@ -275,3 +275,21 @@ static inline unsigned long fs_sys_descriptor_limit(void) {
   (void)fs_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0);
   return limit.soft;
 }
+
+/// Waits while the word has this value, at most so many nanoseconds.
+static inline long fs_sys_futex_wait_for(unsigned *_Nonnull word, unsigned value,
+                                         long nanoseconds) {
+  struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+  return fs_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&limit, 0, 0);
+}
+
+/// Whether a thread of this process has this number.
+static inline int fs_sys_thread_exists(unsigned thread) {
+  return fs_syscall(SYS_tgkill, fs_sys_getpid(), thread, 0, 0, 0, 0) == 0;
+}
+
+/// Reads from a position into several pieces of memory.
+static inline long fs_sys_preadv(int fd, const struct iovec *_Nonnull vectors, int count,
+                                 long offset) {
+  return fs_syscall(SYS_preadv, fd, (long)vectors, count, offset, 0, 0);
+}

@@ -53,6 +53,7 @@
   X(int, epoll_wait, (int set, struct epoll_event *events, int capacity, int timeout), (set, events, capacity, timeout)) \
   X(int, epoll_pwait, (int set, struct epoll_event *events, int capacity, int timeout, const sigset_t *mask), (set, events, capacity, timeout, mask)) \
   X(int, epoll_pwait2, (int set, struct epoll_event *events, int capacity, const struct timespec *timeout, const sigset_t *mask), (set, events, capacity, timeout, mask)) \
+  X(int, chroot, (const char *path), (path)) \
   X(void, _exit, (int status), (status)) \
   X(void, _Exit, (int status), (status)) \
   X(void, quick_exit, (int status), (status))

@@ -1,0 +1,87 @@
+import CShim
+import Synchronization
+
+// Who sleeps in a set, and which channels have to ring for them. A set counts as one sleeper on
+// each of its channels while any thread sleeps in it, and as long as it is a member of another set
+// or of a poll. All of it is called with the set's lock held.
+extension ReadinessMemory {
+  private func sleepers(_ set: EpollSetPointer) -> UInt32 {
+    set.pointee.waiters + set.pointee.nested
+  }
+
+  private func addToChannels(_ set: EpollSetPointer) -> Bool {
+    var isQuiet = true
+    for i in 0..<Int(set.pointee.channelCount)
+    where !beginWaiting(Int32(set.pointee.channels[i])) {
+      isQuiet = false
+    }
+    return isQuiet
+  }
+
+  private func removeFromChannels(_ set: EpollSetPointer) {
+    for i in 0..<Int(set.pointee.channelCount) {
+      _ = channelWaitersAdd(Int32(set.pointee.channels[i]), -1)
+    }
+  }
+
+  /// Counts the calling thread as a sleeper; false when a channel has events, so that it must not
+  /// sleep now. Always to be paired with `endSleep`.
+  func beginSleep(_ set: EpollSetPointer) -> Bool {
+    set.pointee.waiters += 1
+    if sleepers(set) == 1 { return addToChannels(set) }
+    for i in 0..<Int(set.pointee.channelCount)
+    where channelHasEvents(Int32(set.pointee.channels[i])) {
+      return false
+    }
+    return true
+  }
+
+  func endSleep(_ set: EpollSetPointer) {
+    set.pointee.waiters -= 1
+    if sleepers(set) == 0 { removeFromChannels(set) }
+  }
+
+  /// Counts one more set or poll that has this set as a member.
+  func beginNesting(_ set: EpollSetPointer) {
+    set.pointee.nested += 1
+    let isQuiet = sleepers(set) > 1 || addToChannels(set)
+    if !isQuiet || set.pointee.readyCount > 0 { fs_sys_ring(set.pointee.wakeDescriptor) }
+  }
+
+  func endNesting(_ set: EpollSetPointer) {
+    if set.pointee.nested == 0 { return }
+    set.pointee.nested -= 1
+    if sleepers(set) == 0 { removeFromChannels(set) }
+  }
+
+  /// Wakes one thread that sleeps in the set, and makes the set readable for whatever it is a
+  /// member of.
+  func wake(_ set: EpollSetPointer) {
+    if sleepers(set) > 0 { fs_sys_ring(set.pointee.wakeDescriptor) }
+  }
+
+  /// A link of the set concerns `channel`: its eventfd goes into the kernel's set, open as
+  /// `descriptor`.
+  func addChannel(_ channel: Int32, to set: EpollSetPointer, descriptor: Int32) {
+    guard channel >= 0 && channel < channelLimit else { return }
+    set.pointee.registrations.add(channel, to: descriptor)
+    set.pointee.channelUses[Int(channel)] += 1
+    if set.pointee.channelUses[Int(channel)] > 1 { return }
+    set.pointee.channels[Int(set.pointee.channelCount)] = UInt8(channel)
+    set.pointee.channelCount += 1
+    if sleepers(set) > 0 && !beginWaiting(channel) { wake(set) }
+  }
+
+  func removeChannel(_ channel: Int32, from set: EpollSetPointer) {
+    guard channel >= 0 && channel < channelLimit else { return }
+    set.pointee.channelUses[Int(channel)] -= 1
+    if set.pointee.channelUses[Int(channel)] > 0 { return }
+    let last = Int(set.pointee.channelCount) - 1
+    for i in 0...last where set.pointee.channels[i] == UInt8(channel) {
+      set.pointee.channels[i] = set.pointee.channels[last]
+      break
+    }
+    set.pointee.channelCount -= 1
+    if sleepers(set) > 0 { _ = channelWaitersAdd(channel, -1) }
+  }
+}

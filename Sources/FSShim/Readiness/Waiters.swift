@@ -1,0 +1,186 @@
+import CShim
+import Synchronization
+
+// How a thread sleeps outside epoll_wait: in an epoll set of the kernel of its own, its waiter, over
+// the eventfds of channels.
+extension ReadinessMemory {
+  /// The calling thread's waiter, made now if need be; 0 when none can be made.
+  func threadWaiter() -> UInt32 {
+    let thread = fs_thread_state()
+    if thread.pointee.waitEpoll != 0 { return thread.pointee.waitEpoll }
+    guard Lock.acquire(lock) else { return 0 }
+    defer { Lock.release(lock) }
+    let number = freeWaiter()
+    if number == 0 { return 0 }
+    let low = fs_sys_epoll_create(Int32(EPOLL_CLOEXEC))
+    let descriptor = low < 0 ? low : moveToInternal(low)
+    if descriptor < 0 { return 0 }
+    let waiter = waiter(number)
+    waiter.pointee.isUsed = true
+    waiter.pointee.descriptor = descriptor
+    waiter.pointee.registrations = ChannelRegistrations(generations: InlineArray(repeating: 0))
+    thread.pointee.waitEpoll = number
+    fs_remember_thread()
+    return number
+  }
+
+  private func freeWaiter() -> UInt32 {
+    let touched = header.pointee.waitersTouched
+    for number in 1..<touched where !waiter(number).pointee.isUsed { return number }
+    if touched == waiterLimit { return 0 }
+    header.pointee.waitersTouched = touched + 1
+    return touched
+  }
+
+  /// Takes the edges that have come to a waiter.
+  func takeEdges(_ number: UInt32) {
+    withEdgeBuffer { edges, capacity in
+      let count = fs_sys_epoll_look(waiter(number).pointee.descriptor, edges, capacity)
+      if count > 0 { react(edges, Int(count)) }
+    }
+  }
+
+  /// What edges ask for. The rings are drained by whoever asked for the wait.
+  func react(_ edges: UnsafeMutablePointer<epoll_event>, _ count: Int) {
+    let tag = header.pointee.sentinelTag
+    for i in 0..<count {
+      if Sentinel.decode(edges[i].data.u64, tag: tag)?.kind == .control {
+        processControlMessages()
+      }
+    }
+  }
+
+  /// Makes sure that connections of a listener come to this process when a thread waits for them
+  /// outside epoll; once watched so, it stays watched until it is closed. The channel, or -1.
+  func watch(_ socket: Int32) -> Int32 {
+    guard Lock.acquire(shardLock(socket)) else { return -1 }
+    let known = findLink(socket, set: 0, descriptor: threadChannel())
+    Lock.release(shardLock(socket))
+    if known != 0 { return link(known).pointee.channel }
+    let channel = listenerWatched(socket)
+    if channel < 0 { return channel }
+    let number = allocateLink()
+    if number == 0 { return channel }
+    let entry = link(number)
+    entry.pointee.socket = socket
+    // The key of such a link is the channel: one for each that a waiting thread has.
+    entry.pointee.descriptor = channel
+    entry.pointee.channel = channel
+    if Lock.acquire(shardLock(socket)) {
+      insertIntoSocket(number)
+      Lock.release(shardLock(socket))
+    }
+    return channel
+  }
+}
+
+/// A few events on the stack.
+func withEdgeBuffer<Result>(
+  _ body: (UnsafeMutablePointer<epoll_event>, Int32) -> Result
+) -> Result {
+  var edges: InlineArray<8, epoll_event> = InlineArray(repeating: epoll_event())
+  return withUnsafeMutablePointer(to: &edges) { pointer in
+    body(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: epoll_event.self), 8)
+  }
+}
+
+/// Wakes the threads that sleep in `waitForSocket` or poll for a socket, when the channel's events
+/// were taken by another thread. The fence stands between the readiness that the caller has stored
+/// and the looks at who is interested.
+func wakeWaiters(of socket: Int32) {
+  atomicMemoryFence(ordering: .sequentiallyConsistent)
+  if socketWaiters(socket).pointee.load(ordering: .relaxed) == 0 { return }
+  let channel = channelOf(socket)
+  if channel >= 0 {
+    wakeChannelSleepers(channel)
+  } else {
+    for channel in 0..<channelCount() where channelIsOpen(channel) {
+      wakeChannelSleepers(channel)
+    }
+  }
+}
+
+/// Sleeps until one of `events`, an error or a hang-up holds on a socket: 0; or until the deadline:
+/// EAGAIN; or until a signal that is to interrupt the call: EINTR.
+func waitForSocket(_ socket: Int32, fd: Int32, events: UInt32, deadline: UInt64) -> Int32 {
+  guard let memory = ReadinessMemory.current else { return ENOMEM }
+  let number = memory.threadWaiter()
+  if number == 0 { return ENOMEM }
+  let isListener = isListening(socket)
+  let wanted = events | alwaysReported
+  let waiters = socketWaiters(socket)
+  while true {
+    let channel = isListener ? memory.watch(socket) : channelOf(socket)
+    if channel >= 0 {
+      memory.waiter(number).pointee.registrations.add(
+        channel, to: memory.waiter(number).pointee.descriptor)
+    }
+    waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    let isQuiet = channel < 0 || beginWaiting(channel)
+    var result: Int32 = 0
+    if isQuiet && socketReadiness(socket) & wanted == 0 {
+      result = memory.sleep(number, socket, listener: isListener ? fd : -1, until: deadline)
+    }
+    waiters.pointee.wrappingSubtract(1, ordering: .relaxed)
+    if channel >= 0 {
+      _ = channelWaitersAdd(channel, -1)
+      drainChannel(channel)
+    }
+    if socketReadiness(socket) & wanted != 0 { return 0 }
+    if result == -EINTR && !(deadline == .max && fs_signals_restart()) { return EINTR }
+    if deadline != .max && monotonicNow() >= deadline { return EAGAIN }
+  }
+}
+
+extension ReadinessMemory {
+  /// Sleeps in a waiter, and for a listener also on the kernel's side of it.
+  fileprivate func sleep(
+    _ number: UInt32, _ socket: Int32, listener: Int32, until deadline: UInt64
+  ) -> Int32 {
+    let left = remaining(until: deadline)
+    let descriptor = waiter(number).pointee.descriptor
+    if listener < 0 {
+      return withEdgeBuffer { edges, capacity in
+        let count = fs_next_epoll_wait(descriptor, edges, capacity, left, nil)
+        if count > 0 { react(edges, Int(count)) }
+        return count
+      }
+    }
+    var both: InlineArray<2, pollfd> = [
+      pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+    ]
+    let result = withUnsafeMutablePointer(to: &both) { pointer in
+      fs_next_poll(
+        UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: pollfd.self), 2, left, nil)
+    }
+    if result > 0 && both[0].revents != 0 { takeEdges(number) }
+    if result > 0 && both[1].revents != 0 { kernelBecameReadable(socket) }
+    return result
+  }
+}
+
+/// Counts the calling thread as a sleeper on a channel; false when there are events to be taken
+/// first. A channel whose daemon is gone has none: its sockets are as ready as they will ever be.
+func beginWaiting(_ channel: Int32) -> Bool {
+  !channelIsOpen(channel) || channelWaitersAdd(channel, 1)
+}
+
+/// Nanoseconds until a deadline, or -1 for none.
+func remaining(until deadline: UInt64) -> Int64 {
+  if deadline == .max { return -1 }
+  let now = monotonicNow()
+  return now < deadline ? Int64(deadline - now) : 0
+}
+
+/// The calling thread ends: its waiter goes.
+func readinessThreadEnds() {
+  let thread = fs_thread_state()
+  let number = thread.pointee.waitEpoll
+  guard number != 0, let memory = ReadinessMemory.existing else { return }
+  thread.pointee.waitEpoll = 0
+  closeInternal(memory.waiter(number).pointee.descriptor)
+  guard Lock.acquire(memory.lock) else { return }
+  memory.waiter(number).pointee.isUsed = false
+  Lock.release(memory.lock)
+}
