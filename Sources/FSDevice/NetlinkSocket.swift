@@ -23,6 +23,15 @@ final class NetlinkSocket {
     descriptor = socket(
       AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), number)
     guard descriptor >= 0 else { throw .last("open a netlink socket for", subject) }
+    // Without an address of its own, which the kernel chooses, a socket is told of nothing.
+    var address = sockaddr_nl()
+    address.nl_family = sa_family_t(AF_NETLINK)
+    let status = unsafe withUnsafePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_nl>.size))
+      }
+    }
+    guard status == 0 else { throw .last("bind a netlink socket for", subject) }
   }
 
   deinit { close(descriptor) }

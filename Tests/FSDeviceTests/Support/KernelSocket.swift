@@ -27,7 +27,8 @@ final class KernelSocket {
   }
 
   /// A connected socket; nil if there was no answer, or a refusal.
-  static func connect(to address: IPAddress, port: UInt16, from local: UInt16 = 0) -> KernelSocket? {
+  static func connect(to address: IPAddress, port: UInt16, from local: UInt16 = 0) -> KernelSocket?
+  {
     let result = KernelSocket(descriptor: socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
     if local != 0 {
       guard result.withAddress(IPAddress(v4: 0, 0, 0, 0), local, Glibc.bind) == 0 else {
