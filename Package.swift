@@ -46,7 +46,15 @@ var targets: [Target] = [
   .testTarget(name: "FSStackTests", dependencies: ["FSStack", "FSRing"]),
   .testTarget(name: "FSDeviceTests", dependencies: ["FSDevice", "FSStack", "CLinux"]),
   .testTarget(name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"]),
-  .testTarget(name: "IntegrationTests", dependencies: ["CLinux"]),
+
+  // Network namespaces and the programs in them, for integration tests, demonstration and benchmark.
+  .target(name: "CLaboratory"),
+  .target(name: "Laboratory", dependencies: ["CLaboratory"], swiftSettings: strict),
+  .executableTarget(name: "fs-demo", dependencies: ["Laboratory"], swiftSettings: strict),
+  .executableTarget(
+    name: "fs-bench", dependencies: ["CLaboratory", "Laboratory"], path: "Benchmarks/fs-bench",
+    swiftSettings: strict),
+  .testTarget(name: "IntegrationTests", dependencies: ["Laboratory"]),
 ]
 
 if withShim {

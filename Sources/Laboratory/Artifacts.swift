@@ -7,6 +7,9 @@ public struct Artifacts: Sendable {
   /// Path of the library to preload.
   public let library: String
 
+  /// The products, wherever they are.
+  public static func located() throws -> Artifacts { try locate(required: true) }
+
   /// Finds the products: in `FS_BUILD_DIR`, beside the running program (`swift build` and
   /// `swift test` put them there), or in ./build (`make`).
   static func locate(required: Bool) throws -> Artifacts {

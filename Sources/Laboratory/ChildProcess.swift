@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// How a program ended.
-public enum ExitStatus: Equatable, Sendable, CustomStringConvertible {
+public enum ProgramEnd: Equatable, Sendable, CustomStringConvertible {
   /// It returned this status.
   case exited(Int32)
   /// This signal ended it.
@@ -37,7 +37,7 @@ public final class ChildProcess: Sendable {
   public let outputPath: String
   /// The file that holds its standard error.
   public let errorPath: String
-  private let ended = Mutex<ExitStatus?>(nil)
+  private let ended = Mutex<ProgramEnd?>(nil)
 
   /// Starts `arguments`, found through PATH. Standard input is `inputPath`.
   init(arguments: [String], inputPath: String, outputPath: String, errorPath: String) throws {
@@ -55,19 +55,19 @@ public final class ChildProcess: Sendable {
   public var isRunning: Bool { poll() == nil }
 
   /// How it ended, or nil while it runs.
-  public func poll() -> ExitStatus? {
+  public func poll() -> ProgramEnd? {
     ended.withLock { status in
       guard status == nil else { return status }
       var word: Int32 = 0
       if unsafe waitpid(identifier, &word, WNOHANG) == identifier {
-        status = ExitStatus(waitStatus: word)
+        status = ProgramEnd(waitStatus: word)
       }
       return status
     }
   }
 
   /// Waits until it has ended, or for `seconds`; nil when it then still runs.
-  public func wait(seconds: Double) -> ExitStatus? {
+  public func wait(seconds: Double) -> ProgramEnd? {
     let deadline = MonotonicTime.now + seconds
     var pause: UInt32 = 500
     while true {
@@ -83,9 +83,24 @@ public final class ChildProcess: Sendable {
     if isRunning { kill(identifier, number) }
   }
 
+  /// Kills the program and the whole of its process group, without warning.
+  public func killGroup() {
+    kill(-identifier, SIGKILL)
+    _ = wait(seconds: 5)
+  }
+
+  /// Seconds of processor time it has used.
+  public func processorSeconds() throws -> Double {
+    let text = try String(contentsOfFile: "/proc/\(identifier)/stat", encoding: .utf8)
+    // The fields after the name, which may hold anything: utime is the 12th, stime the 13th.
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    let ticks = fields.dropFirst(11).prefix(2).compactMap { Double($0) }.reduce(0, +)
+    return ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
   /// Ends the program and whatever is left of its process group: asks first, then kills.
   @discardableResult
-  public func terminate(graceSeconds: Double = 5) -> ExitStatus? {
+  public func terminate(graceSeconds: Double = 5) -> ProgramEnd? {
     signal(SIGTERM)
     if wait(seconds: graceSeconds) == nil { kill(-identifier, SIGKILL) }
     let status = wait(seconds: 5)

@@ -17,6 +17,13 @@ public final class Daemon: Sendable {
     try DaemonStatistics(json: host.runDaemonCommand(["stats", "--json"]))
   }
 
+  /// The listeners that `fsd status --json` shows.
+  public func listeners() throws -> [AcceleratedListener] {
+    struct Status: Decodable { var listeners: [AcceleratedListener] }
+    let text = try host.runDaemonCommand(["status", "--json"])
+    return try JSONDecoder().decode(Status.self, from: Data(text.utf8)).listeners
+  }
+
   /// Descriptors that the daemon has open.
   public func descriptorCount() throws -> Int {
     try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.identifier)/fd").count
@@ -46,6 +53,24 @@ public final class Daemon: Sendable {
     process.signal(SIGKILL)
     _ = process.wait(seconds: 5)
     host.daemon = nil
+  }
+}
+
+/// A listening socket that the engines serve.
+public struct AcceleratedListener: Decodable, Sendable {
+  /// Its address.
+  public let address: String
+  /// Its port.
+  public let port: Int
+  /// The channels that take its connections.
+  public let acceptors: [Acceptor]
+
+  /// A channel that takes connections.
+  public struct Acceptor: Decodable, Sendable {
+    /// The process.
+    public let process: Int
+    /// The engine of the channel.
+    public let engine: Int
   }
 }
 

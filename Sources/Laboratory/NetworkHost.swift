@@ -75,6 +75,7 @@ public final class NetworkHost: Sendable {
   public var runtimeDirectory: String { "\(laboratory.directory)/run-\(label)" }
 
   /// Runs `body` on a thread that has entered the namespace: sockets it opens belong to the host.
+  @discardableResult
   public func perform<Result: Sendable>(
     _ body: @escaping @Sendable () throws -> Result
   ) throws -> Result {

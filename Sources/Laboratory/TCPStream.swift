@@ -75,29 +75,31 @@ public final class TCPStream: Sendable {
 }
 
 extension NetworkHost {
+  /// Opens `count` connections to a server.
+  public func connect(to address: String, port: Int, count: Int) throws -> [TCPStream] {
+    try perform { try (0..<count).map { _ in try TCPStream(to: address, port: port) } }
+  }
+
+  /// Opens a connection to a server.
+  public func connect(to address: String, port: Int) throws -> TCPStream {
+    try perform { try TCPStream(to: address, port: port) }
+  }
+
   /// Opens `count` connections to an HTTP server, holds all of them open while `check` runs, then
   /// asks on each for `path`, and returns how many were answered with exactly `expected`.
   public func fetchConcurrently(
     count: Int, address: String, port: Int, path: String, expected: [UInt8],
-    whileOpen check: @escaping @Sendable () throws -> Void = {}
+    whileOpen check: () throws -> Void = {}
   ) throws -> Int {
-    try perform {
-      var streams: [TCPStream] = []
-      for _ in 0..<count { streams.append(try TCPStream(to: address, port: port)) }
-      try check()
-      let request = Array("GET \(path) HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n".utf8)
-      for stream in streams { try stream.send(request) }
-      var correct = 0
-      for stream in streams {
-        let response = try stream.receiveAll()
-        if response.starts(with: "HTTP/1.1 200".utf8),
-          response.suffix(expected.count).elementsEqual(expected),
-          response.dropLast(expected.count).suffix(4).elementsEqual([13, 10, 13, 10])
-        {
-          correct += 1
-        }
-      }
-      return correct
+    let streams = try connect(to: address, port: port, count: count)
+    try check()
+    let request = Array("GET \(path) HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n".utf8)
+    for stream in streams { try stream.send(request) }
+    return try streams.count { stream in
+      let response = try stream.receiveAll()
+      return response.starts(with: "HTTP/1.1 200".utf8)
+        && response.suffix(expected.count).elementsEqual(expected)
+        && response.dropLast(expected.count).suffix(4).elementsEqual([13, 10, 13, 10])
     }
   }
 }

@@ -67,13 +67,4 @@ extension Network {
     #expect(after == before, "the daemon's holdings", sourceLocation: sourceLocation)
     #expect(daemon.process.isRunning, sourceLocation: sourceLocation)
   }
-
-  /// Waits until connections to `port` of the server are the engines'.
-  func waitForAcceleration(of server: Server) throws {
-    guard let daemon = server.host.daemon else { return }
-    let isKnown = try waitUntil(seconds: 5, every: 0.05) {
-      try daemon.statistics().sum { $0.lowercased().contains("connections.listen") } > 0
-    }
-    #expect(isKnown, "\(server.name) listens, but no engine knows it")
-  }
 }

@@ -35,6 +35,11 @@ struct Network: Sendable {
     content = try laboratory.makeContent()
   }
 
+  /// Whether there is a daemon to be tested.
+  static var hasDaemon: Bool {
+    ProcessInfo.processInfo.environment["FS_LAB_KERNEL"] != "1"
+  }
+
   @TaskLocal private static var current: Network?
 
   /// The network of the running suite.

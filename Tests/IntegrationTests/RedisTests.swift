@@ -37,7 +37,7 @@ extension Integration {
       try network.expectNoLeak {
         let server = try network.server.startRedis(preloaded: true)
         defer { server.stop() }
-        try network.waitForAcceleration(of: server)
+        try server.waitForAcceleration()
         try network.forEachFamily { family in
           try network.expectAcceleration(ofBytes: 2 * bytes) {
             try exchange(

@@ -13,7 +13,7 @@ private let nginxVariants: [NginxOptions] = [1, 2].flatMap { workers in
 /// What every web server is put through by clients of the kernel.
 private func exercise(_ server: Server, in network: Network, uploads: String) throws {
   let bytes = network.content.items.reduce(0) { $0 + $1.size }
-  try network.waitForAcceleration(of: server)
+  try server.waitForAcceleration()
   try network.forEachFamily { family in
     try network.expectAcceleration(ofBytes: bytes) {
       try network.download(from: server.url(network.front, family), on: network.peer)
@@ -75,7 +75,7 @@ extension Integration {
         let server = try network.server.startNginx(
           NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
         defer { server.stop() }
-        try network.waitForAcceleration(of: server)
+        try server.waitForAcceleration()
         let url = server.url(network.front, .ipv4, "1024.bin")
         let keepAlive = try WrkReport(
           network.peer.run(["wrk", "-t1", "-c1000", "-d3s", "--timeout", "10s", url]))

@@ -13,7 +13,7 @@ public struct Server: Sendable {
   /// Where uploaded files appear, if it takes any.
   public let uploadDirectory: String?
 
-  /// Waits until it listens and, where a daemon runs, until the engines know the port.
+  /// Waits until it listens.
   func whenReady() throws -> Server {
     let listens = try waitUntil(seconds: 15, every: 0.02) {
       guard process.isRunning else {
@@ -26,6 +26,21 @@ public struct Server: Sendable {
       throw LaboratoryError("\(name) does not listen on port \(port)\n\(process.errorOutput)")
     }
     return self
+  }
+
+  /// Waits until connections from other hosts are the engines'; returns at once where no daemon
+  /// runs. The application's threads have then said that they take the connections of its IPv4 and
+  /// of its IPv6 socket.
+  public func waitForAcceleration() throws {
+    guard let daemon = host.daemon else { return }
+    var known: [AcceleratedListener] = []
+    let isAccelerated = try waitUntil(seconds: 5, every: 0.02) {
+      known = try daemon.listeners().filter { $0.port == port }
+      return known.count >= 2 && known.allSatisfy { !$0.acceptors.isEmpty }
+    }
+    guard isAccelerated else {
+      throw LaboratoryError("port \(port) of \(name) is not accelerated: \(known)")
+    }
   }
 
   /// Ends it.

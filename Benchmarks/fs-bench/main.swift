@@ -1,0 +1,2 @@
+import Laboratory
+print("x")

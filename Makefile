@@ -1,0 +1,80 @@
+# Fastsocket: see README.md. `make demo` and `make test` need root; both install what is missing.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# To build, and to build only.
+BUILD_PACKAGES := libbpf-dev libxdp-dev libelf-dev zlib1g-dev pkg-config binutils
+# What the demonstration, the tests and the benchmark run.
+RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-tools curl wrk \
+  ethtool iproute2 iputils-ping python3 procps util-linux
+
+RELEASE := $(SWIFT) build -c release --static-swift-stdlib
+FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
+
+.PHONY: all install demo test bench lint clean dependencies products
+
+all: products
+	@echo "build/fsd and build/libfsocket.so are ready."
+
+# Each product by itself: a release build of everything would build the tests' helpers as well.
+products:
+	$(RELEASE) --product fsd
+	$(RELEASE) --product fsocket
+	@mkdir -p build
+	install -m 0755 "$$($(RELEASE) --show-bin-path)/fsd" build/fsd
+	install -m 0644 "$$($(RELEASE) --show-bin-path)/libfsocket.so" build/libfsocket.so
+
+install: products
+	install -D -m 0755 build/fsd "$(DESTDIR)$(PREFIX)/bin/fsd"
+	install -D -m 0644 build/libfsocket.so "$(DESTDIR)$(PREFIX)/lib/libfsocket.so"
+
+demo: dependencies products
+	$(RELEASE) --product fs-demo
+	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-demo"
+
+bench: dependencies products
+	$(RELEASE) --product fs-bench
+	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
+
+# The integration tests drive the release build, one program at a time; the unit tests run beside
+# each other.
+test: dependencies lint products
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --skip IntegrationTests
+	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
+
+lint:
+	$(SWIFT) format lint --strict --recursive $(FORMATTED)
+
+clean:
+	$(SWIFT) package clean
+	rm -rf build
+
+# Debian starts a service when it installs it, and again at every boot. Those that come in here do
+# neither: a policy that forbids it stands while the packages are installed, and they are disabled.
+dependencies:
+	@missing=""; \
+	for package in $(BUILD_PACKAGES) $(RUN_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+	    || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "These packages are missing, and only root can install them:$$missing" >&2; exit 1; \
+	fi; \
+	echo "Installing$$missing"; \
+	policy=/usr/sbin/policy-rc.d; made=""; \
+	if [ ! -e $$policy ]; then \
+	  printf '#!/bin/sh\nexit 101\n' > $$policy && chmod 0755 $$policy && made=$$policy; \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing > /dev/null; \
+	status=$$?; \
+	if [ -n "$$made" ]; then rm -f "$$made"; fi; \
+	for service in haproxy nginx lighttpd redis-server; do \
+	  case "$$missing " in *" $$service "*) \
+	    systemctl disable --quiet $$service 2>/dev/null || true ;; esac; \
+	done; \
+	exit $$status

@@ -1,0 +1,73 @@
+import Laboratory
+import Testing
+
+extension Integration {
+  /// What is not an accelerated flow stays with the kernel, on the same interface and address.
+  @Suite(.network()) struct Coexistence {
+    @Test func kernelTrafficGoesOnBesideAcceleratedTraffic() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let accelerated = try network.server.startNginx(
+          NginxOptions(root: network.content.directory), preloaded: true)
+        defer { accelerated.stop() }
+        let plain = try network.server.startNginx(
+          NginxOptions(port: 8_080, root: network.content.directory), preloaded: false)
+        defer { plain.stop() }
+        try accelerated.waitForAcceleration()
+        let load = try network.peer.start([
+          "wrk", "-t1", "-c20", "-d4s", accelerated.url(network.front, .ipv4, "1024.bin"),
+        ])
+        try network.forEachFamily { family in
+          try network.download(from: plain.url(network.front, family), on: network.peer)
+          let replies = try network.peer.run([
+            "ping", "-c", "5", "-i", "0.1", "-W", "2", network.front.address(family),
+          ])
+          #expect(replies.contains(" 0% packet loss"), "\(replies)")
+        }
+        #expect(load.wait(seconds: 10) == .exited(0))
+        #expect(WrkReport(load.output).isClean, "\(load.output)")
+      }
+    }
+
+    /// The same listener, reached from inside its own host.
+    @Test func loopbackReachesTheListener() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.server.startNginx(
+          NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
+        defer { server.stop() }
+        let front = network.front
+        for address in ["127.0.0.1", "[::1]", front.address4, "[\(front.address6)]"] {
+          try network.download(from: "http://\(address):80/", on: network.server)
+        }
+        // And from outside all the same.
+        try server.waitForAcceleration()
+        try network.download(from: server.url(front, .ipv4), on: network.peer)
+      }
+    }
+
+    /// A connection that existed before the application with the same port was preloaded, and one
+    /// that the kernel opens from a port of the engines' range, are left alone.
+    @Test func kernelClientsOnTheSameHostWork() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.peer.startNginx(
+          NginxOptions(root: network.content.directory), preloaded: false)
+        defer { server.stop() }
+        let report = try WrkReport(
+          network.server.run([
+            "wrk", "-t1", "-c200", "-d2s", "-H", "Connection: close",
+            server.url(network.peerEnd, .ipv4, "1024.bin"),
+          ]))
+        #expect(report.isClean && report.requests > 1_000, "\(report.text)")
+      }
+    }
+
+    @Test func closedPortIsRefused() throws {
+      let network = try Network.running()
+      #expect(throws: LaboratoryError.self) {
+        try network.peer.connect(to: network.front.address4, port: 81)
+      }
+    }
+  }
+}
