@@ -100,6 +100,10 @@ extension ReadinessMemory {
     let entry = link(number)
     let socket = entry.pointee.socket
     let setNumber = entry.pointee.set
+    // While the socket is locked no event reaches it: one that came before shows in its readiness,
+    // one that comes later finds the link.
+    guard SocketTable.lock(socketAt(socket)) else { return Int64(-EBUSY) }
+    defer { SocketTable.unlock(socketAt(socket)) }
     guard Lock.acquire(shardLock(socket)) else { return Int64(-EBUSY) }
     defer { Lock.release(shardLock(socket)) }
     if findLink(socket, set: setNumber, descriptor: entry.pointee.descriptor) != 0 {
@@ -118,8 +122,6 @@ extension ReadinessMemory {
     insertIntoSocket(number)
     insert(number, into: set)
     addChannel(entry.pointee.channel, to: set, descriptor: descriptor)
-    // Pairs with the fence in `socketBecameReady`: either that sees the link, or this the readiness.
-    atomicMemoryFence(ordering: .sequentiallyConsistent)
     report(number, in: set)
     return 0
   }
@@ -149,7 +151,6 @@ extension ReadinessMemory {
       _ = fs_sys_epoll_ctl(
         descriptor, EPOLL_CTL_MOD, fd, event.events, Sentinel.link.data(number))
     }
-    atomicMemoryFence(ordering: .sequentiallyConsistent)
     report(number, in: set(setNumber))
     return 0
   }

@@ -185,12 +185,12 @@ func socketListens(_ socket: Int32) {
   }
 }
 
-/// Connections of a listener come to one more channel, not that of a particular thread: every set
-/// that watches the listener has to wake up for it. It stays in those sets for as long as they live.
+/// Connections of a listener come to one more channel. If that is not a particular thread's, every
+/// set that watches the listener has to wake up for it; it stays in those sets as long as they live.
 func listenerJoined(_ socket: Int32, _ channel: Int32) {
-  guard let memory = ReadinessMemory.existing, Lock.acquire(memory.shardLock(socket)) else {
-    return
-  }
+  guard ChannelTable.at(channel).pointee.isInvited, let memory = ReadinessMemory.existing,
+    Lock.acquire(memory.shardLock(socket))
+  else { return }
   var number = socketAt(socket).pointee.firstLink
   while number != 0 {
     let entry = memory.link(number)

@@ -80,7 +80,6 @@ struct EpollSet {
 /// What ties a descriptor of ours to an epoll set: what epoll_ctl(2) calls an entry of the
 /// interest list.
 struct Link {
-  /// The set, or 0: a link that only says that a listener is watched by poll or accept.
   var set: UInt32
   var socket: Int32
   /// The number with which it was added; with the socket, the key of the entry. -1 once that number

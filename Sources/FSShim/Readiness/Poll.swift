@@ -16,25 +16,6 @@ public func fs_poll(
   return poll.run(timeout: timeout, mask: mask)
 }
 
-/// A set of channels, one bit each.
-private struct ChannelBits {
-  private var words: InlineArray<4, UInt64> = [0, 0, 0, 0]
-
-  mutating func insert(_ channel: Int32) {
-    if channel >= 0 { words[Int(channel) >> 6] |= 1 << UInt64(channel & 63) }
-  }
-
-  func forEach(_ body: (Int32) -> Void) {
-    for word in 0..<4 {
-      var bits = words[word]
-      while bits != 0 {
-        body(Int32(word * 64 + bits.trailingZeroBitCount))
-        bits &= bits - 1
-      }
-    }
-  }
-}
-
 /// One call of poll(2).
 private struct Poll {
   let memory: ReadinessMemory
@@ -65,7 +46,7 @@ private struct Poll {
         let socket = socketIndex(fd)
         if isListening(socket) {
           hasKernelSide = true
-          channels.insert(memory.watch(socket))
+          channels.insert(watching: socket)
           scratch[i].events = readableBits
         } else {
           scratch[i].fd = Self.mark(socket)
@@ -114,7 +95,7 @@ private struct Poll {
   /// not drain.
   private func look(ownOnly: Bool) -> Int32 {
     if !ownOnly {
-      channels.forEach { drainChannel($0) }
+      channels.drain()
       if hasKernelSide {
         let result = fs_sys_poll_look(scratch, count)
         if result < 0 { return result }
@@ -173,13 +154,11 @@ private struct Poll {
         }
       }
     }
-    var isQuiet = true
-    channels.forEach { if !beginWaiting($0) { isQuiet = false } }
-    return isQuiet
+    return channels.beginWaiting()
   }
 
   private func end() {
-    channels.forEach { _ = channelWaitersAdd($0, -1) }
+    channels.endWaiting()
     for i in 0..<count {
       if scratch[i].fd <= Self.mark(0) {
         _ = socketWaiters(Self.mark(scratch[i].fd)).pointee.wrappingSubtract(

@@ -49,29 +49,6 @@ extension ReadinessMemory {
       }
     }
   }
-
-  /// Makes sure that connections of a listener come to this process when a thread waits for them
-  /// outside epoll; once watched so, it stays watched until it is closed. The channel, or -1.
-  func watch(_ socket: Int32) -> Int32 {
-    guard Lock.acquire(shardLock(socket)) else { return -1 }
-    let known = findLink(socket, set: 0, descriptor: threadChannel())
-    Lock.release(shardLock(socket))
-    if known != 0 { return link(known).pointee.channel }
-    let channel = listenerWatched(socket)
-    if channel < 0 { return channel }
-    let number = allocateLink()
-    if number == 0 { return channel }
-    let entry = link(number)
-    entry.pointee.socket = socket
-    // The key of such a link is the channel: one for each that a waiting thread has.
-    entry.pointee.descriptor = channel
-    entry.pointee.channel = channel
-    if Lock.acquire(shardLock(socket)) {
-      insertIntoSocket(number)
-      Lock.release(shardLock(socket))
-    }
-    return channel
-  }
 }
 
 /// A few events on the stack.
@@ -85,10 +62,9 @@ func withEdgeBuffer<Result>(
 }
 
 /// Wakes the threads that sleep in `waitForSocket` or poll for a socket, when the channel's events
-/// were taken by another thread. The fence stands between the readiness that the caller has stored
-/// and the looks at who is interested.
+/// were taken by another thread. Whoever is about to sleep looks at the ring after it has counted
+/// itself, and finds either the event still there or the readiness that came of it.
 func wakeWaiters(of socket: Int32) {
-  atomicMemoryFence(ordering: .sequentiallyConsistent)
   if socketWaiters(socket).pointee.load(ordering: .relaxed) == 0 { return }
   let channel = channelOf(socket)
   if channel >= 0 {
@@ -110,22 +86,22 @@ func waitForSocket(_ socket: Int32, fd: Int32, events: UInt32, deadline: UInt64)
   let wanted = events | alwaysReported
   let waiters = socketWaiters(socket)
   while true {
-    let channel = isListener ? memory.watch(socket) : channelOf(socket)
-    if channel >= 0 {
-      memory.waiter(number).pointee.registrations.add(
-        channel, to: memory.waiter(number).pointee.descriptor)
+    var channels = ChannelBits()
+    if isListener {
+      channels.insert(watching: socket)
+    } else {
+      channels.insert(channelOf(socket))
     }
+    let waiter = memory.waiter(number)
+    channels.forEach { waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor) }
     waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    let isQuiet = channel < 0 || beginWaiting(channel)
     var result: Int32 = 0
-    if isQuiet && socketReadiness(socket) & wanted == 0 {
+    if channels.beginWaiting() && socketReadiness(socket) & wanted == 0 {
       result = memory.sleep(number, socket, listener: isListener ? fd : -1, until: deadline)
     }
     waiters.pointee.wrappingSubtract(1, ordering: .relaxed)
-    if channel >= 0 {
-      _ = channelWaitersAdd(channel, -1)
-      drainChannel(channel)
-    }
+    channels.endWaiting()
+    channels.drain()
     if socketReadiness(socket) & wanted != 0 { return 0 }
     if result == -EINTR && !(deadline == .max && fs_signals_restart()) { return EINTR }
     if deadline != .max && monotonicNow() >= deadline { return EAGAIN }
@@ -158,12 +134,6 @@ extension ReadinessMemory {
     if result > 0 && both[1].revents != 0 { kernelBecameReadable(socket) }
     return result
   }
-}
-
-/// Counts the calling thread as a sleeper on a channel; false when there are events to be taken
-/// first. A channel whose daemon is gone has none: its sockets are as ready as they will ever be.
-func beginWaiting(_ channel: Int32) -> Bool {
-  !channelIsOpen(channel) || channelWaitersAdd(channel, 1)
 }
 
 /// Nanoseconds until a deadline, or -1 for none.
