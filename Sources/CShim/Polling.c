@@ -139,6 +139,11 @@ static uint64_t fs_select_word(const struct fs_select *select, int set, int word
   return select->sets[set] ? select->sets[set][word] : 0;
 }
 
+static uint64_t fs_select_any(const struct fs_select *select, int word) {
+  return fs_select_word(select, 0, word) | fs_select_word(select, 1, word) |
+         fs_select_word(select, 2, word);
+}
+
 static short fs_select_wanted(const struct fs_select *select, int fd) {
   short events = 0;
   for (int set = 0; set < 3; set++)
@@ -147,20 +152,23 @@ static short fs_select_wanted(const struct fs_select *select, int fd) {
   return events;
 }
 
+/// Calls `body` for each descriptor below `limit` in the sets, in order.
+#define FS_SELECT_EACH(select, limit, body)                                                        \
+  for (int word = 0; word * FS_WORD_BITS < limit; word++)                                          \
+    for (uint64_t bits = fs_select_any(select, word); bits; bits &= bits - 1) {                    \
+      int fd = word * FS_WORD_BITS + __builtin_ctzll(bits);                                        \
+      if (fd >= limit) break;                                                                      \
+      body                                                                                         \
+    }
+
 /// Counts the descriptors in the sets; `*ours` says whether one of them is not the kernel's alone.
 static size_t fs_select_count(const struct fs_select *select, int limit, bool *ours) {
   size_t count = 0;
   *ours = false;
-  for (int word = 0; word * FS_WORD_BITS < limit; word++) {
-    uint64_t bits = fs_select_word(select, 0, word) | fs_select_word(select, 1, word) |
-                    fs_select_word(select, 2, word);
-    for (; bits; bits &= bits - 1) {
-      int fd = word * FS_WORD_BITS + __builtin_ctzll(bits);
-      if (fd >= limit) break;
-      count++;
-      if (!fs_is_plain(fd)) *ours = true;
-    }
-  }
+  FS_SELECT_EACH(select, limit, {
+    count++;
+    if (!fs_is_plain(fd)) *ours = true;
+  })
   return count;
 }
 
@@ -169,7 +177,6 @@ static int64_t fs_select_finish(struct fs_select *select, int limit,
                                 const struct pollfd *descriptors, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (descriptors[i].revents & POLLNVAL) return -EBADF;
-  short wanted[3];
   int64_t bits = 0;
   int words = (limit + FS_WORD_BITS - 1) / FS_WORD_BITS;
   size_t next = 0;
@@ -179,8 +186,7 @@ static int64_t fs_select_finish(struct fs_select *select, int limit,
     for (; next < count && descriptors[next].fd / FS_WORD_BITS == word; next++) {
       uint64_t bit = UINT64_C(1) << (descriptors[next].fd % FS_WORD_BITS);
       for (int set = 0; set < 3; set++) {
-        wanted[set] = fs_select_events[set];
-        if (given[set] & bit && descriptors[next].revents & wanted[set]) {
+        if (given[set] & bit && descriptors[next].revents & fs_select_events[set]) {
           result[set] |= bit;
           bits++;
         }
@@ -195,10 +201,9 @@ static int64_t fs_select_finish(struct fs_select *select, int limit,
 static int64_t fs_select_with(struct fs_select *select, int limit, struct pollfd *descriptors,
                               size_t count, int64_t timeout, const sigset_t *mask) {
   size_t next = 0;
-  for (int fd = 0; fd < limit; fd++) {
-    short events = fs_select_wanted(select, fd);
-    if (events) descriptors[next++] = (struct pollfd){.fd = fd, .events = events};
-  }
+  FS_SELECT_EACH(select, limit, {
+    descriptors[next++] = (struct pollfd){.fd = fd, .events = fs_select_wanted(select, fd)};
+  })
   int64_t answer = fs_poll_with_scratch(descriptors, count, timeout, mask);
   return answer < 0 ? answer : fs_select_finish(select, limit, descriptors, count);
 }
