@@ -152,13 +152,13 @@ static short fs_select_wanted(const struct fs_select *select, int fd) {
   return events;
 }
 
-/// Calls `body` for each descriptor below `limit` in the sets, in order.
-#define FS_SELECT_EACH(select, limit, body)                                                        \
+/// Does what follows for each descriptor below `limit` in the sets, in order.
+#define FS_SELECT_EACH(select, limit, ...)                                                         \
   for (int word = 0; word * FS_WORD_BITS < limit; word++)                                          \
     for (uint64_t bits = fs_select_any(select, word); bits; bits &= bits - 1) {                    \
       int fd = word * FS_WORD_BITS + __builtin_ctzll(bits);                                        \
       if (fd >= limit) break;                                                                      \
-      body                                                                                         \
+      __VA_ARGS__                                                                                  \
     }
 
 /// Counts the descriptors in the sets; `*ours` says whether one of them is not the kernel's alone.
