@@ -156,6 +156,11 @@ public final class Laboratory: Sendable {
     for laboratory in living.withLock({ $0 }).reversed() { laboratory.tearDown() }
   }
 
+  /// Makes each printed line appear at once, also where the output is not a terminal.
+  public static func showOutputByLine() {
+    lab_buffer_output_by_line()
+  }
+
   /// From now on an interrupt tears everything down before it ends the process.
   public static func tearDownWhenInterrupted(_ report: @escaping @Sendable () -> Void = {}) {
     for number in [SIGINT, SIGTERM, SIGHUP] {

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -34,3 +35,5 @@ static inline int lab_raise_descriptor_limit(void) {
   limit.rlim_cur = limit.rlim_max;
   return setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+static inline void lab_buffer_output_by_line(void) { setvbuf(stdout, NULL, _IOLBF, 0); }
