@@ -22,26 +22,26 @@ struct address {
   __be32 words[4];
 };
 
-// The wildcard is :: for IPv6 packets and ::ffff:0.0.0.0 for IPv4 packets.
 struct port_key {
   struct address address;
   __be16 port;
   __u16 zero;
 };
 
-// What is said of a port, or of the active range. Sources/FSDevice/XDPProgram.swift mirrors it.
+// What is said of a port. Sources/FSDevice/PortTable.swift mirrors it.
 enum port_flags {
-  // The kernel has, or may have, flows of its own on this port: ask it before redirecting.
+  // The kernel has, or may have, connections of its own on this port: ask it before redirecting.
   KERNEL_FLOWS = 1 << 0,
   // The listener is gone, its connections are not: new ones belong to the kernel.
   DRAINING = 1 << 1,
-};
-
-// Ports the stack takes for the connections it opens itself. All zero: none.
-struct active_range {
-  __u32 first;
-  __u32 count;
-  __u32 flags;
+  // A listener on all addresses of the family; the two flags above are about it.
+  LISTENER = 1 << 2,
+  // Listeners on some addresses: `listeners` knows.
+  SPECIFIC = 1 << 3,
+  // The stack takes this port for connections that it opens itself.
+  ACTIVE = 1 << 4,
+  // The kernel has, or may have, sockets of its own on this port of the active range.
+  ACTIVE_KERNEL_FLOWS = 1 << 5,
 };
 
 // Index of `counters`. Sources/FSDevice/XDPCounters.swift names them in the same order.
@@ -76,20 +76,18 @@ struct {
   __type(value, __u32);
 } addresses SEC(".maps");
 
+// The flags of listeners on one address, which win over those on all.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 65536);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct port_key);
   __type(value, __u32);
-} ports SEC(".maps");
+} listeners SEC(".maps");
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct active_range);
-} active SEC(".maps");
+// `enum port_flags` of every port: one load tells the kernel's traffic from ours, where a hash map
+// costs 40 ns. The daemon writes through a mapping of this section.
+__u8 ports[2 * 65536];  // IPv4, then IPv6
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -147,15 +145,6 @@ static __always_inline struct address copied(const struct in6_addr *ipv6) {
   return (struct address){{words[0], words[1], words[2], words[3]}};
 }
 
-static __always_inline const __u32 *registered(const struct flow *flow) {
-  struct port_key key = {.address = flow->local, .port = flow->local_port};
-  const __u32 *flags = bpf_map_lookup_elem(&ports, &key);
-  if (flags)
-    return flags;
-  key.address = (struct address){{0, 0, flow->ipv4 ? bpf_htonl(0xffff) : 0, 0}};
-  return bpf_map_lookup_elem(&ports, &key);
-}
-
 // Whether the kernel has a socket for the flow; a listening one counts only if `listening`.
 static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *flow,
                                        bool listening) {
@@ -185,23 +174,30 @@ static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *fl
 // `opening`: the packet is a SYN without ACK. Out of line, as every kind of packet comes here.
 static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, bool opening,
                              __u32 redirected) {
+  __u32 port = bpf_ntohs(flow->local_port);
+  __u32 flags = ports[flow->ipv4 ? port : 65536 + port];
+  if (!flags)
+    return pass(PASSED_OTHER_PORT);
   if (!bpf_map_lookup_elem(&addresses, &flow->local))
     return pass(PASSED_OTHER_ADDRESS);
 
-  const __u32 *flags = registered(flow);
-  if (flags) {
-    if ((*flags & KERNEL_FLOWS) && kernel_has(ctx, flow, false))
+  if (flags & SPECIFIC) {
+    struct port_key key = {.address = flow->local, .port = flow->local_port};
+    const __u32 *specific = bpf_map_lookup_elem(&listeners, &key);
+    if (specific)
+      flags = *specific | LISTENER;
+  }
+  if (flags & LISTENER) {
+    if ((flags & KERNEL_FLOWS) && kernel_has(ctx, flow, false))
       return pass(PASSED_KERNEL_FLOW);
-    if ((*flags & DRAINING) && opening)
+    if ((flags & DRAINING) && opening)
       return pass(PASSED_DRAINING);
-  } else {
-    __u32 first = 0;
-    const struct active_range *range = bpf_map_lookup_elem(&active, &first);
-    if (!range || bpf_ntohs(flow->local_port) - range->first >= range->count)
-      return pass(PASSED_OTHER_PORT);
+  } else if (flags & ACTIVE) {
     // No listener of ours is here, so one of the kernel's is as much its own as a connection.
-    if ((range->flags & KERNEL_FLOWS) && kernel_has(ctx, flow, true))
+    if ((flags & ACTIVE_KERNEL_FLOWS) && kernel_has(ctx, flow, true))
       return pass(PASSED_KERNEL_FLOW);
+  } else {
+    return pass(PASSED_OTHER_PORT);
   }
 
   int verdict = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);

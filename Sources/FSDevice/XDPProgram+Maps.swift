@@ -2,8 +2,8 @@ import CXDP
 import FSStack
 import Glibc
 
-/// The key of the map `ports`: `struct port_key` in bpf/fastsocket.bpf.c. 20 bytes, no padding.
-private struct PortKey: BitwiseCopyable {
+/// The key of the map `listeners`: `struct port_key` in bpf/fastsocket.bpf.c. 20 bytes, no padding.
+struct PortKey: BitwiseCopyable, Hashable {
   var address: IPAddress
   /// Network order.
   var port: UInt16
@@ -15,32 +15,48 @@ private struct PortKey: BitwiseCopyable {
   }
 }
 
-/// The value of the map `active`: `struct active_range`.
-private struct ActiveRange: BitwiseCopyable {
-  var first: UInt32
-  var count: UInt32
-  var flags: UInt32
+/// The maps of a loaded program.
+struct Maps {
+  /// Queue to AF_XDP socket.
+  var sockets: Int32
+  /// Managed addresses.
+  var addresses: Int32
+  /// `PortKey` to flags.
+  var listeners: Int32
+  /// `enum counter` to a value for each core.
+  var counters: Int32
+  /// Flags of every port.
+  var ports: PortTable
+
+  init?(of object: OpaquePointer) {
+    guard let ports = unsafe PortTable(of: object) else { return nil }
+    self.ports = ports
+    sockets = unsafe bpf_object__find_map_fd_by_name(object, "xsks")
+    addresses = unsafe bpf_object__find_map_fd_by_name(object, "addresses")
+    listeners = unsafe bpf_object__find_map_fd_by_name(object, "listeners")
+    counters = unsafe bpf_object__find_map_fd_by_name(object, "counters")
+  }
 }
 
 extension XDPProgram {
   /// Gives the packets of a queue to an AF_XDP socket.
   public func setSocket(queue: Int, descriptor: Int32) throws(DeviceError) {
-    try update(sockets, UInt32(queue), UInt32(descriptor), "set AF_XDP socket of")
+    try update(\.sockets, UInt32(queue), UInt32(descriptor), "set AF_XDP socket of")
   }
 
   /// Gives the packets of a queue back to the kernel.
   public func clearSocket(queue: Int) {
-    remove(sockets, UInt32(queue))
+    remove(\.sockets, UInt32(queue))
   }
 
   /// Manages an address: packets for owned ports on it are redirected.
   public func addAddress(_ address: IPAddress) throws(DeviceError) {
-    try update(addresses, address, UInt32(1), "add address to")
+    try update(\.addresses, address, UInt32(1), "add address to")
   }
 
   /// Leaves an address to the kernel.
   public func removeAddress(_ address: IPAddress) {
-    remove(addresses, address)
+    remove(\.addresses, address)
   }
 
   /// Owns a port, on one address or on all of a family (`anyIPv4`, `anyIPv6`). An entry for the
@@ -48,43 +64,59 @@ extension XDPProgram {
   public func setPort(
     _ address: IPAddress, _ port: UInt16, flags: PortFlags
   ) throws(DeviceError) {
-    try update(ports, PortKey(address, port), flags.rawValue, "add port \(port) to")
+    if address.isUnspecified {
+      let ofListener = PortTable.Flags(rawValue: UInt8(truncatingIfNeeded: flags.rawValue))
+        .intersection(.ofListener).union(.listener)
+      maps?.ports.set(port, isIPv4: address.isIPv4, .ofListener, to: ofListener)
+    } else {
+      let key = PortKey(address, port)
+      try update(\.listeners, key, flags.rawValue, "add port \(port) to")
+      specificListeners.insert(key)
+      maps?.ports.set(port, isIPv4: address.isIPv4, .specific, to: .specific)
+    }
   }
 
   /// Leaves a port to the kernel.
   public func removePort(_ address: IPAddress, _ port: UInt16) {
-    remove(ports, PortKey(address, port))
+    if address.isUnspecified {
+      maps?.ports.set(port, isIPv4: address.isIPv4, .ofListener, to: [])
+      return
+    }
+    let key = PortKey(address, port)
+    specificListeners.remove(key)
+    let others = specificListeners.contains {
+      $0.port == key.port && $0.address.isIPv4 == address.isIPv4
+    }
+    if !others { maps?.ports.set(port, isIPv4: address.isIPv4, .specific, to: []) }
+    remove(\.listeners, key)
   }
 
   /// Owns the source ports of connections opened by the stack; nil owns none.
   ///
   /// With `kernelFlows`, a packet for which the kernel has a socket, listening ones included, is the
   /// kernel's: for the time in which the kernel still has sockets of its own in the range.
-  public func setActiveRange(
-    _ range: ClosedRange<UInt16>?, flags: PortFlags = []
-  ) throws(DeviceError) {
-    let value = ActiveRange(
-      first: UInt32(range?.lowerBound ?? 0), count: UInt32(range?.count ?? 0),
-      flags: flags.rawValue)
-    try update(activeRange, UInt32(0), value, "set the active port range of")
+  public func setActiveRange(_ range: ClosedRange<UInt16>?, flags: PortFlags = []) {
+    maps?.ports.setActive(range, flags: flags.contains(.kernelFlows) ? .activeKernelFlows : [])
   }
 
   /// What the program has decided so far.
   public func counters() -> XDPCounters {
+    guard let map = maps?.counters else { return XDPCounters() }
     let cores = max(Int(libbpf_num_possible_cpus()), 1)
     var perCore = [UInt64](repeating: 0, count: cores)
     return XDPCounters { index in
       var key = index
       let status = unsafe perCore.withUnsafeMutableBytes { values in
-        unsafe bpf_map_lookup_elem(counterMap, &key, values.baseAddress)
+        unsafe bpf_map_lookup_elem(map, &key, values.baseAddress)
       }
       return status == 0 ? perCore.reduce(0, &+) : 0
     }
   }
 
   private func update<Key: BitwiseCopyable, Value: BitwiseCopyable>(
-    _ map: Int32, _ key: Key, _ value: Value, _ operation: String
+    _ map: KeyPath<Maps, Int32>, _ key: Key, _ value: Value, _ operation: String
   ) throws(DeviceError) {
+    guard let map = maps?[keyPath: map] else { return }
     let status = unsafe withUnsafePointer(to: key) { key in
       unsafe withUnsafePointer(to: value) { value in
         unsafe bpf_map_update_elem(map, key, value, UInt64(BPF_ANY))
@@ -93,7 +125,8 @@ extension XDPProgram {
     guard status == 0 else { throw .last(operation, interface) }
   }
 
-  private func remove<Key: BitwiseCopyable>(_ map: Int32, _ key: Key) {
+  private func remove<Key: BitwiseCopyable>(_ map: KeyPath<Maps, Int32>, _ key: Key) {
+    guard let map = maps?[keyPath: map] else { return }
     // An entry that is not there is as good as removed.
     _ = unsafe withUnsafePointer(to: key) { key in unsafe bpf_map_delete_elem(map, key) }
   }

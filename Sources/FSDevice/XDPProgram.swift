@@ -6,6 +6,8 @@ import Glibc
 ///
 /// Attached by a link whose only reference is this process: when the process dies, however it dies,
 /// the kernel detaches the program and serves alone. Nothing is pinned.
+///
+/// For one thread at a time.
 @safe
 public final class XDPProgram: @unchecked Sendable {
   /// Where the kernel runs the program.
@@ -55,11 +57,10 @@ public final class XDPProgram: @unchecked Sendable {
 
   private var object: OpaquePointer?
   private var link: Int32
-  let sockets: Int32
-  let addresses: Int32
-  let ports: Int32
-  let activeRange: Int32
-  let counterMap: Int32
+  /// Nil once closed: then there is nothing to change any more.
+  private(set) var maps: Maps?
+  /// The keys of the map of listeners.
+  var specificListeners: Set<PortKey> = []
 
   /// Loads the program and attaches it to the interface. Nothing is redirected before an address, a
   /// port and a socket are set.
@@ -69,9 +70,14 @@ public final class XDPProgram: @unchecked Sendable {
     let object = try unsafe XDPProgram.load(queues: interface.queueCount, for: interface.name)
     let program = unsafe bpf_program__fd(bpf_object__next_program(object, nil))
     let attachment: Attachment
+    guard let maps = unsafe Maps(of: object) else {
+      unsafe bpf_object__close(object)
+      throw .unsupported("this kernel cannot map the port table of the XDP program")
+    }
     do throws(DeviceError) {
       attachment = try XDPProgram.attach(program, to: interface, preference)
     } catch {
+      maps.ports.unmap()
       unsafe bpf_object__close(object)
       throw error
     }
@@ -80,12 +86,8 @@ public final class XDPProgram: @unchecked Sendable {
     link = attachment.link
     attachMode = attachment.mode
     nativeRefusal = attachment.nativeRefusal
+    self.maps = maps
     programID = XDPProgram.identifier(ofProgram: program)
-    sockets = unsafe bpf_object__find_map_fd_by_name(object, "xsks")
-    addresses = unsafe bpf_object__find_map_fd_by_name(object, "addresses")
-    ports = unsafe bpf_object__find_map_fd_by_name(object, "ports")
-    activeRange = unsafe bpf_object__find_map_fd_by_name(object, "active")
-    counterMap = unsafe bpf_object__find_map_fd_by_name(object, "counters")
   }
 
   deinit { close() }
@@ -94,6 +96,8 @@ public final class XDPProgram: @unchecked Sendable {
   public func close() {
     if link >= 0 { _ = Glibc.close(link) }
     link = -1
+    maps?.ports.unmap()
+    maps = nil
     if let loaded = unsafe object { unsafe bpf_object__close(loaded) }
     unsafe object = nil
   }

@@ -25,7 +25,7 @@ import Testing
     let socket = try network.socket(program)
     try program.setSocket(queue: 0, descriptor: socket.descriptor)
     try program.setPort(XDPProgram.anyIPv4, 8080, flags: [])
-    try program.setActiveRange(36864...57343)
+    program.setActiveRange(36864...57343)
 
     #expect(try network.peer { ping(TestNetwork.hostAddress) })
     #expect(try network.peer { ping(TestNetwork.hostAddress6) })
@@ -95,7 +95,7 @@ import Testing
     let program = try network.program()
     let socket = try network.socket(program)
     try program.setSocket(queue: 0, descriptor: socket.descriptor)
-    try program.setActiveRange(36864...57343, flags: .kernelFlows)
+    program.setActiveRange(36864...57343, flags: .kernelFlows)
     #expect(try exchange(network, port: 40000))
     let remote = try network.peer { try KernelSocket.listen(port: 9000) }
     let connected = try network.host {

@@ -150,7 +150,7 @@ import Testing
     try program.setPort(XDPProgram.anyIPv6, Self.wildcard6, flags: [])
     try program.setPort(XDPProgram.anyIPv4, Self.specific, flags: [])
     try program.setPort(TestNetwork.hostAddress, Self.specific, flags: .draining)
-    try program.setActiveRange(Self.range)
+    program.setActiveRange(Self.range)
     let peer = try network.peer { try PacketSocket(on: "fsdev1") }
 
     for each in Self.frames4 + Self.others {
@@ -162,6 +162,44 @@ import Testing
       _ = socket.receiveBurst(maximum: 64) { received.append(Array($0)) }
       let isOurs = each.outcome == \.redirectedTCP || each.outcome == \.redirectedICMP
       #expect(received == (isOurs ? [each.frame] : []), "\(each.name)")
+    }
+  }
+
+  /// What is left when entries of a port come and go in any order.
+  @Test func wildcardSpecificAndRangeAreIndependent() throws {
+    let network = try TestNetwork()
+    let program = try network.program()
+    let socket = try network.socket(program)
+    try program.setSocket(queue: 0, descriptor: socket.descriptor)
+    let peer = try network.peer { try PacketSocket(on: "fsdev1") }
+    let any = XDPProgram.anyIPv4
+    let host = TestNetwork.hostAddress
+    let elsewhere = IPAddress(v4: 10, 77, 0, 99)
+    let port: UInt16 = 40000
+    let steps: [(String, KeyPath<XDPCounters, UInt64>, () throws -> Void)] = [
+      ("nothing", \.passedOtherPort, {}),
+      (
+        "specific elsewhere", \.passedOtherPort, { try program.setPort(elsewhere, port, flags: []) }
+      ),
+      ("in the range too", \.redirectedTCP, { program.setActiveRange(36864...57343) }),
+      ("wildcard", \.passedDraining, { try program.setPort(any, port, flags: .draining) }),
+      ("specific", \.redirectedTCP, { try program.setPort(host, port, flags: []) }),
+      ("no specific", \.passedDraining, { program.removePort(host, port) }),
+      ("no wildcard", \.redirectedTCP, { program.removePort(any, port) }),
+      ("no range", \.passedOtherPort, { program.setActiveRange(nil) }),
+      ("specific alone", \.redirectedTCP, { try program.setPort(host, port, flags: []) }),
+      ("not elsewhere", \.redirectedTCP, { program.removePort(elsewhere, port) }),
+      ("address gone", \.passedOtherAddress, { program.removeAddress(host) }),
+      ("address back", \.redirectedTCP, { try program.addAddress(host) }),
+      ("nothing again", \.passedOtherPort, { program.removePort(host, port) }),
+    ]
+    for (name, outcome, step) in steps {
+      try step()
+      let before = program.counters()[keyPath: outcome]
+      try peer.send(Frame.ethernet(0x0800, Frame.ipv4(Frame.tcp(to: port))))
+      #expect(
+        eventually { program.counters()[keyPath: outcome] > before },
+        "\(name): \(program.counters())")
     }
   }
 
@@ -184,6 +222,9 @@ import Testing
         == "XDP program already attached to fsdev0 by someone else (program id 7)")
 
     program.close()
+    try program.setPort(XDPProgram.anyIPv4, 80, flags: [])
+    program.setActiveRange(1...2)
+    #expect(program.counters() == XDPCounters(), "a closed program takes no harm")
     #expect(try !network.ip("-d link show fsdev0").contains("xdp"))
     let again = try network.program(.generic)
     #expect(again.attachMode == .generic)
