@@ -1,0 +1,104 @@
+import FSRing
+
+@testable import FSStack
+
+/// An engine with its owner's part: frames, channels, mailbox, sleep.
+final class SimulatedEngine {
+  var engine: Engine
+  let transmit: TransmitQueue
+  private let frames: UnsafeMutableRawPointer
+  static let frameSize = 2048
+  static let frameCount = 256
+
+  /// Frames that have arrived; those of other engines' queues apart.
+  var inbox: [[UInt8]] = []
+  var handedOver: [[UInt8]] = []
+  var applications: [ChannelID: TestApplication] = [:]
+  var violations: [(ChannelID, ChannelViolation)] = []
+  /// It has been woken: a frame, the doorbell, the mailbox or a timer.
+  var isDue = true
+  /// Times that the doorbell was rung.
+  var doorbells = 0
+
+  init(_ configuration: EngineConfiguration, now: Instant) {
+    engine = Engine(configuration: configuration, now: now)
+    frames = .allocate(byteCount: Self.frameCount * Self.frameSize, alignment: 64)
+    transmit = TransmitQueue(
+      base: frames, frameSize: Self.frameSize,
+      frames: (0..<Self.frameCount).map { UInt64($0 * Self.frameSize) })
+  }
+
+  deinit {
+    transmit.deallocate()
+    frames.deallocate()
+  }
+
+  /// What the control plane asks, through the mailbox.
+  func control<Result>(_ body: (inout Engine) -> Result) -> Result {
+    isDue = true
+    return body(&engine)
+  }
+
+  /// Takes the frames that the engine has committed, and makes their memory look used.
+  func takeFrames() -> [[UInt8]] {
+    var taken: [[UInt8]] = []
+    var offsets: [UInt64] = []
+    transmit.takePending { offset, length in
+      taken.append(
+        Array(UnsafeRawBufferPointer(start: frames + Int(offset), count: length)))
+      offsets.append(offset)
+      return true
+    }
+    for offset in offsets {
+      (frames + Int(offset)).initializeMemory(as: UInt8.self, repeating: 0xa5, count: 128)
+      transmit.recycle(offset)
+    }
+    return taken
+  }
+}
+
+/// A host with one interface, and an engine for each of its cores.
+final class SimulatedHost {
+  let name: String
+  let macAddress: MACAddress
+  let address: IPAddress
+  private(set) var engines: [SimulatedEngine] = []
+  /// The queue, and so the engine, on which a frame arrives.
+  var queue: ([UInt8]) -> Int = { _ in 0 }
+  /// Frames for a host that has no engine: a `ScriptedPeer` reads them.
+  var received: [[UInt8]] = []
+
+  init(name: String, number: UInt8, isIPv4: Bool, engineCount: Int, now: Instant, options: Options)
+  {
+    self.name = name
+    macAddress = MACAddress(2, 0, 0, 0, 0, number)
+    address =
+      isIPv4
+      ? IPAddress(v4: 10, 0, 0, number)
+      : IPAddress(high: UInt64(0xfd00_0000_0000_0000).bigEndian, low: UInt64(number).bigEndian)
+    for index in 0..<engineCount {
+      var configuration = EngineConfiguration(
+        engineIndex: index, engineCount: engineCount, secret: (1, 2, 3, UInt64(number)))
+      configuration.maximumConnections = options.maximumConnections
+      configuration.maximumTimeWait = options.maximumTimeWait
+      configuration.maximumChannels = 8
+      configuration.maximumReassembly = 256
+      configuration.receiveBuffer = options.receiveBuffer
+      configuration.softwareSteering = true
+      let engine = SimulatedEngine(configuration, now: now)
+      let interface = InterfaceConfiguration(
+        macAddress: macAddress, mtu: options.mtu, isVirtual: false, transmit: engine.transmit)
+      _ = engine.engine.addInterface(interface)
+      engine.engine.setLocalAddresses([(interface: 0, address: address)])
+      engines.append(engine)
+    }
+  }
+
+  /// What differs between tests.
+  struct Options: Sendable {
+    var maximumConnections = 64
+    var maximumTimeWait = 64
+    var receiveBuffer: UInt32 = 1 << 20
+    var mtu = 1500
+  }
+}

@@ -1,0 +1,95 @@
+@testable import FSStack
+
+/// What a link does to the frames it carries.
+struct LinkConditions: Sendable {
+  var latency = Interval.microseconds(100)
+  /// Each frame is late by up to this, without overtaking.
+  var jitter = Interval(nanoseconds: 0)
+  /// Share of frames lost.
+  var loss = 0.0
+  /// Share of frames that arrive twice.
+  var duplication = 0.0
+  /// Share of frames that those behind them overtake.
+  var reordering = 0.0
+  /// Share of frames with one bit changed behind the Ethernet header.
+  var corruption = 0.0
+  /// Bytes per second; nil for no limit.
+  var rate: UInt64?
+  /// Bytes that wait for a link with a rate; what comes on top is lost.
+  var queueLimit: UInt64 = 256 * 1024
+  var mtu = 1500
+
+  static let perfect = LinkConditions()
+}
+
+/// One direction of a link.
+struct SimulatedLink {
+  var conditions: LinkConditions
+  private var random: SplitMix64
+  private var isFreeAt = Instant(nanoseconds: 0)
+  private var lastArrival = Instant(nanoseconds: 0)
+
+  /// A frame's fate: when its copies arrive, and what a trace says about it.
+  struct Fate {
+    var arrivals: [(time: Instant, frame: [UInt8])] = []
+    var notes: [String] = []
+  }
+
+  init(_ conditions: LinkConditions, seed: UInt64) {
+    self.conditions = conditions
+    random = SplitMix64(seed: seed)
+  }
+
+  mutating func carry(_ frame: [UInt8], now: Instant) -> Fate {
+    var fate = Fate()
+    guard frame.count <= conditions.mtu + 18 else {
+      fate.notes.append("too big")
+      return fate
+    }
+    guard let departure = queue(frame.count, now: now) else {
+      fate.notes.append("queue full")
+      return fate
+    }
+    if random.chance(conditions.loss) {
+      fate.notes.append("lost")
+      return fate
+    }
+    var frame = frame
+    if random.chance(conditions.corruption) {
+      let index = Int.random(in: 14..<frame.count, using: &random)
+      frame[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+      fate.notes.append("corrupted")
+    }
+    fate.arrivals.append((arrival(departure, &fate.notes), frame))
+    if random.chance(conditions.duplication) {
+      fate.notes.append("twice")
+      fate.arrivals.append((arrival(departure, &fate.notes), frame))
+    }
+    return fate
+  }
+
+  /// When the last bit of a frame leaves.
+  private mutating func queue(_ count: Int, now: Instant) -> Instant? {
+    guard let rate = conditions.rate else { return now }
+    let backlog = (isFreeAt - now).nanoseconds * rate / 1_000_000_000
+    guard backlog <= conditions.queueLimit else { return nil }
+    let duration = Interval(nanoseconds: UInt64(count) * 1_000_000_000 / rate)
+    isFreeAt = max(isFreeAt, now) + duration
+    return isFreeAt
+  }
+
+  private mutating func arrival(_ departure: Instant, _ notes: inout [String]) -> Instant {
+    var time = departure + conditions.latency
+    if conditions.jitter.nanoseconds > 0 {
+      let late = UInt64.random(in: 0...conditions.jitter.nanoseconds, using: &random)
+      time = time + Interval(nanoseconds: late)
+    }
+    if random.chance(conditions.reordering) {
+      notes.append("overtaken")
+      let late = UInt64.random(in: 1...(4 * conditions.latency.nanoseconds + 1), using: &random)
+      return time + Interval(nanoseconds: late)
+    }
+    lastArrival = max(lastArrival, time)
+    return lastArrival
+  }
+}

@@ -1,0 +1,108 @@
+@testable import FSStack
+
+/// The frames of a simulation, written as one reads them: sequence numbers count from the initial
+/// ones, `first:end` for data, then the acknowledgement.
+///
+///     B> SYN 0
+///     A> SYN ACK 0 ack 1
+///     B> PSH ACK 1:101 ack 1
+final class Trace {
+  struct Entry {
+    var time: Instant
+    var sender: String
+    var segment: Segment
+    /// Sequence and acknowledgement number as written.
+    var relative: (sequence: Int, acknowledgement: Int)
+    var notes: [String]
+
+    /// Flags, numbers, and what is remarkable.
+    var line: String {
+      let segment = self.segment
+      var parts = Trace.names(segment.flags)
+      let first = relative.sequence
+      parts.append(
+        segment.payloadLength > 0 ? "\(first):\(first + segment.payloadLength)" : "\(first)")
+      if segment.flags.contains(.ack) { parts.append("ack \(relative.acknowledgement)") }
+      if segment.window == 0, !segment.flags.contains(.rst) { parts.append("win 0") }
+      if segment.options.sackCount > 0 { parts.append("sack") }
+      return ([sender + ">"] + parts).joined(separator: " ")
+    }
+  }
+
+  private struct Direction: Hashable {
+    var from: IPAddress
+    var fromPort: UInt16
+    var to: IPAddress
+    var toPort: UInt16
+
+    var reversed: Direction { Direction(from: to, fromPort: toPort, to: from, toPort: fromPort) }
+  }
+
+  private(set) var entries: [Entry] = []
+  private var initial: [Direction: SequenceNumber] = [:]
+  private let start: Instant
+  /// Entries beyond this are not kept.
+  private static let limit = 20_000
+
+  init(start: Instant) { self.start = start }
+
+  /// The lines without times.
+  var lines: [String] { entries.map(\.line) }
+
+  /// Forgets the entries, not the numbers they count from.
+  func clear() { entries.removeAll() }
+
+  /// The lines since the last call.
+  func take() -> [String] {
+    defer { clear() }
+    return lines
+  }
+
+  /// Notes a frame as its sender sent it.
+  func record(_ frame: [UInt8], from sender: String, at time: Instant, notes: [String]) {
+    var segment = Segment()
+    let result = frame.withUnsafeBytes { segment.parse($0, acceptPartialChecksum: false) }
+    guard result == .segment, entries.count < Self.limit else { return }
+    let direction = Direction(
+      from: segment.source, fromPort: segment.sourcePort, to: segment.destination,
+      toPort: segment.destinationPort)
+    if segment.flags.contains(.syn) { initial[direction] = segment.sequence }
+    let relative = (
+      sequence: distance(segment.sequence, direction),
+      acknowledgement: distance(segment.acknowledgement, direction.reversed)
+    )
+    entries.append(
+      Entry(time: time, sender: sender, segment: segment, relative: relative, notes: notes))
+  }
+
+  private func distance(_ number: SequenceNumber, _ direction: Direction) -> Int {
+    Int(number - (initial[direction] ?? SequenceNumber(0)))
+  }
+
+  /// Where the sequence numbers of one direction begin.
+  func initialSequence(
+    from: IPAddress, _ fromPort: UInt16, to: IPAddress, _ toPort: UInt16
+  ) -> SequenceNumber? {
+    initial[Direction(from: from, fromPort: fromPort, to: to, toPort: toPort)]
+  }
+
+  static func names(_ flags: TCPFlags) -> [String] {
+    let all: [(TCPFlags, String)] = [
+      (.syn, "SYN"), (.fin, "FIN"), (.rst, "RST"), (.psh, "PSH"), (.ack, "ACK"), (.urg, "URG"),
+      (.ece, "ECE"), (.cwr, "CWR"),
+    ]
+    return all.filter { flags.contains($0.0) }.map(\.1)
+  }
+}
+
+extension Trace: CustomStringConvertible {
+  /// The last lines, with times in milliseconds, windows and notes.
+  var description: String {
+    let shown = entries.suffix(120).map { entry in
+      let milliseconds = Double((entry.time - start).nanoseconds) / 1_000_000
+      let notes = entry.notes.isEmpty ? "" : "  (" + entry.notes.joined(separator: ", ") + ")"
+      return "\(milliseconds)\t\(entry.line) win \(entry.segment.window)\(notes)"
+    }
+    return "\n" + shown.joined(separator: "\n") + "\n"
+  }
+}
