@@ -48,6 +48,8 @@ extension Engine {
     while !channels[channel].dirty.isEmpty {
       let id = channels[channel].dirty.first
       let isOrphan = connections[id].flags.contains(.orphaned)
+      // Room is room, also from a connection that was closed.
+      if isOrphan, channels[channel].wantsSpace { isUrgent = true }
       let isComplete =
         isOrphan ? postReturned(id, channel) : post(id, channel, &isUrgent)
       guard let isComplete else { return false }

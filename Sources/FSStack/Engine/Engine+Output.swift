@@ -34,9 +34,8 @@ extension Engine {
       guard sendQueued(id, now: now) else { return false }
     }
     if connections[id].flags.contains(.acknowledgeNow) {
-      guard transmit(id, at: connections[id].sendNext, length: 0, flags: .ack, now: now) else {
-        return false
-      }
+      let sequence = connections[id].acknowledgementSequence
+      guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
       counters.pureAcknowledgements += 1
     }
     return true
@@ -64,6 +63,8 @@ extension Engine {
       guard sendNext(id, length: length, finishes: finishes, isLast: isLast, now: now) else {
         return false
       }
+      // An override is for one segment: the rest of a small window is not worth another.
+      if length < Int(connections[id].segmentSize) { connections[id].flags.remove(.pushNow) }
     }
     connections[id].flags.remove(.pushNow)
     connections[id].pushAt = .never

@@ -219,6 +219,14 @@ extension Connection {
       || flags.contains(.finQueued) && sendNext - sendQueueEnd <= 0
   }
 
+  /// The number of a segment that only acknowledges: not SND.NXT, which may have gone back. The peer
+  /// may have received everything, and would find such a segment too old to believe what it
+  /// acknowledges; when both sides go back at once, neither would ever learn anything again. Nor
+  /// beyond the peer's window, as in Linux (tcp_acceptable_seq).
+  var acknowledgementSequence: SequenceNumber {
+    min(sendMaximum, sendUnacknowledged + sendWindow)
+  }
+
   /// The earliest of its timers.
   var nextDeadline: Instant {
     min(min(retransmitAt, acknowledgeAt), min(lifeAt, pushAt))
@@ -267,9 +275,9 @@ extension Connection {
   /// window.
   @inline(__always)
   mutating func maySend(_ length: UInt32, isLast: Bool) -> Bool {
-    if length >= segmentSize || sendNext < sendMaximum { return true }
+    if length >= segmentSize || sendNext < sendMaximum || flags.contains(.pushNow) { return true }
     if isLast {
-      if flags.contains(.finQueued) || flags.contains(.pushNow) { return true }
+      if flags.contains(.finQueued) { return true }
       if !flags.isDisjoint(with: [.cork, .more]) { return false }
       return flags.contains(.noDelay) || flightSize == 0
     }
