@@ -38,10 +38,12 @@ public final class XDPSocket: @unchecked Sendable {
 
     /// Creates the configuration for an interface with this MTU.
     public init(mtu: Int) {
-      // In front of a received frame the kernel wants 256 bytes, and an Ethernet header with a VLAN
-      // tag has 18.
-      frameSize = mtu + 18 + 256 <= 2048 ? 2048 : 4096
+      frameSize = mtu + Configuration.overhead <= 2048 ? 2048 : 4096
     }
+
+    /// In front of a received frame the kernel wants 256 bytes, and an Ethernet header with a VLAN
+    /// tag has 18.
+    static let overhead = 256 + 18
   }
 
   /// What libxdp and the hot path work on. Its address does not change: libxdp keeps it.
@@ -84,6 +86,11 @@ public final class XDPSocket: @unchecked Sendable {
     interface: NetworkInterface, queue: Int, attachMode: XDPProgram.AttachMode,
     configuration: Configuration
   ) throws(DeviceError) {
+    guard interface.mtu + Configuration.overhead <= configuration.frameSize else {
+      throw .unsupported(
+        "the MTU of \(interface.name), \(interface.mtu), is too large for AF_XDP; at most"
+          + " \(4096 - Configuration.overhead) is possible")
+    }
     let receiveFrames = XDPSocket.powerOfTwo(configuration.receiveFrames)
     let transmitFrames = XDPSocket.powerOfTwo(configuration.transmitFrames)
     let memory = try FrameMemory(

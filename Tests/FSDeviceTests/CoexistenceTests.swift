@@ -34,6 +34,30 @@ import Testing
     #expect(socket.receiveBurst(maximum: 64) { _ in } == 0)
   }
 
+  @Test(arguments: [XDPProgram.AttachPreference.native, .generic])
+  func aClientOfTheKernelReachesTheSocket(preference: XDPProgram.AttachPreference) throws {
+    let network = try TestNetwork()
+    let program = try network.program(preference)
+    let socket = try network.socket(program)
+    try program.setSocket(queue: 0, descriptor: socket.descriptor)
+    try program.setPort(XDPProgram.anyIPv4, 8080, flags: [])
+    let listener = try network.host { try KernelSocket.listen(port: 8080) }
+    // Nobody answers in place of the stack: the kernel, which listens too, never sees the SYN.
+    #expect(
+      try network.peer { KernelSocket.connect(to: TestNetwork.hostAddress, port: 8080) } == nil)
+    var received: [[UInt8]] = []
+    _ = socket.receiveBurst(maximum: 64) { received.append(Array($0)) }
+    let syn = try #require(received.first)
+    #expect(Array(syn[0..<12]) == TestNetwork.hostMAC.bytes + TestNetwork.peerMAC.bytes)
+    #expect(Array(syn[36..<38]) == Frame.big(8080) && syn[47] == Frame.syn)
+    // The checksum field has the sum of the pseudo-header only, which is why the interface counts
+    // as virtual.
+    let length = UInt16(syn.count - 34)
+    let words = [0x0a4d, 0x0001, 0x0a4d, 0x0002, 6, UInt32(length)].reduce(0, +)
+    #expect(Array(syn[50..<52]) == Frame.big(UInt16(words & 0xffff) + UInt16(words >> 16)))
+    withExtendedLifetime(listener) {}
+  }
+
   @Test func emptySlotPassesToTheKernel() throws {
     let network = try TestNetwork()
     let program = try network.program()

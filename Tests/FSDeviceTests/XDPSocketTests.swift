@@ -135,10 +135,26 @@ import Testing
     #expect(throws: DeviceError.self) { try network.socket(program, queue: 2) }
   }
 
-  @Test func largePacketsGetLargeFrames() {
+  @Test func largePacketsGetLargeFrames() throws {
     #expect(XDPSocket.Configuration(mtu: 1500).frameSize == 2048)
     #expect(XDPSocket.Configuration(mtu: 1774).frameSize == 2048)
     #expect(XDPSocket.Configuration(mtu: 1775).frameSize == 4096)
     #expect(XDPSocket.Configuration(mtu: 3498).frameSize == 4096)
+
+    let network = try TestNetwork()
+    for namespace in [network.host, network.peer] {
+      let name = namespace.name == network.host.name ? "fsdev0" : "fsdev1"
+      try run("ip -n \(namespace.name) link set \(name) mtu 3823")
+    }
+    // Too large for the driver's XDP, and by one byte for a frame.
+    let program = try network.program()
+    #expect(program.attachMode == .generic && program.nativeRefusal != nil)
+    let sentence =
+      "the MTU of fsdev0, 3823, is too large for AF_XDP; at most 3822 is possible"
+    #expect(throws: DeviceError.unsupported(sentence)) {
+      try network.socket(program) { $0.frameSize = 4096 }
+    }
+    try network.ip("link set fsdev0 mtu 3822")
+    #expect(try network.socket(program) { $0.frameSize = 4096 }.frameSize == 4096)
   }
 }

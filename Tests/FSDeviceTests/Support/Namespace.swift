@@ -88,7 +88,7 @@ extension Box: Runnable {
 }
 
 /// Polls until `condition` holds; false after `seconds`.
-func eventually(within seconds: Double = 2, _ condition: () throws -> Bool) rethrows -> Bool {
+func eventually(within seconds: Double = 5, _ condition: () throws -> Bool) rethrows -> Bool {
   let end = Date().addingTimeInterval(seconds)
   while Date() < end {
     if try condition() { return true }
