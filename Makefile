@@ -10,7 +10,7 @@ BUILD_PACKAGES := libbpf-dev libxdp-dev libelf-dev zlib1g-dev pkg-config binutil
 RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-tools curl wrk \
   ethtool iproute2 iputils-ping python3 procps util-linux
 
-RELEASE := $(SWIFT) build -c release --static-swift-stdlib
+RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
 .PHONY: all install demo test bench lint clean dependencies products
@@ -20,7 +20,7 @@ all: products
 
 # Each product by itself: a release build of everything would build the tests' helpers as well.
 products:
-	$(RELEASE) --product fsd
+	$(RELEASE) --static-swift-stdlib --product fsd
 	$(RELEASE) --product fsocket
 	@mkdir -p build
 	install -m 0755 "$$($(RELEASE) --show-bin-path)/fsd" build/fsd

@@ -55,10 +55,24 @@ public struct LinkEnd: Sendable {
 
   /// Lets core `core` do the receive work of the interface, whichever core the sender runs on.
   public func receive(onCore core: Int) throws {
-    let path = "/sys/class/net/\(interface)/queues/rx-0/rps_cpus"
-    let mask = try host.laboratory.makeFile(
-      "mask-\(host.label)-\(interface)", String(1 << core, radix: 16))
-    try host.run(["tee", path], inputPath: mask)
+    try write(String(1 << core, radix: 16), to: "queues/rx-0/rps_cpus")
+  }
+
+  /// The same where an XDP program takes the packets before they can be moved to another core: a
+  /// kernel thread does the receive work, pinned to `core`.
+  public func receiveByThread(onCore core: Int) throws {
+    try write("1", to: "threaded")
+    let names = try FileManager.default.contentsOfDirectory(atPath: "/proc")
+    for name in names where pid_t(name) != nil {
+      let command = try? String(contentsOfFile: "/proc/\(name)/comm", encoding: .utf8)
+      guard command?.hasPrefix("napi/\(interface)-") == true else { continue }
+      try host.laboratory.run(["taskset", "-pc", "\(core)", name])
+    }
+  }
+
+  private func write(_ value: String, to attribute: String) throws {
+    let file = try host.laboratory.makeFile("attribute-\(host.laboratory.nextNumber())", value)
+    try host.run(["tee", "/sys/class/net/\(interface)/\(attribute)"], inputPath: file)
   }
 }
 

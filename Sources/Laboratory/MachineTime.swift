@@ -1,3 +1,4 @@
+import CLaboratory
 import Foundation
 
 /// Time that the processors of the whole machine have spent, from /proc/stat.
