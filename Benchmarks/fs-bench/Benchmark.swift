@@ -58,7 +58,7 @@ struct Benchmark {
     if carrier == .fsd {
       try server.startDaemon(
         interfaces: [serverEnd.interface], cores: String(Self.serverCore))
-      if options.receiveOnServerCore {
+      if options.receiveOnServerCore && server.daemon != nil {
         try serverEnd.receiveByThread(onCore: Self.serverCore)
       }
     } else {
