@@ -29,7 +29,7 @@ var targets: [Target] = [
 
   // AF_XDP sockets, the XDP program, ethtool and rtnetlink.
   .target(
-    name: "FSDevice", dependencies: ["CLinux", "CXDP", "FSStack"],
+    name: "FSDevice", dependencies: ["CXDP", "FSStack"],
     swiftSettings: strict, plugins: ["EmbedBPF"]),
   .executableTarget(name: "bpf-embed"),
   .plugin(name: "EmbedBPF", capability: .buildTool(), dependencies: ["bpf-embed"]),
@@ -44,7 +44,7 @@ var targets: [Target] = [
 
   .testTarget(name: "FSRingTests", dependencies: ["FSRing"]),
   .testTarget(name: "FSStackTests", dependencies: ["FSStack", "FSRing"]),
-  .testTarget(name: "FSDeviceTests", dependencies: ["FSDevice", "FSStack", "CLinux"]),
+  .testTarget(name: "FSDeviceTests", dependencies: ["FSDevice", "FSStack"]),
   .testTarget(name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"]),
 
   // Network namespaces and the programs in them, for integration tests, demonstration and benchmark.
