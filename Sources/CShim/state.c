@@ -76,9 +76,16 @@ void fs_remember_thread(void) {
   if (thread_key_exists) pthread_setspecific(thread_key, &fs_tls);
 }
 
-void fs_report(const char *text, long number) {
+static const char *const reports[] = {
+    [FS_REPORT_LISTENER_ACCELERATED] = "listener is accelerated, descriptor",
+    [FS_REPORT_CHANNEL_BROKEN] = "a channel is broken and its connections are reset, engine",
+    [FS_REPORT_DAEMON_REFUSES] = "the daemon refuses this process, errno",
+    [FS_REPORT_DAEMON_GONE] = "the daemon is gone, its connections are reset, descriptor",
+};
+
+void fs_report(int what, long number) {
   if (!is_verbose) return;
   char line[160];
-  int length = snprintf(line, sizeof line, "fsocket[%d]: %s (%ld)\n", fs_sys_getpid(), text, number);
+  int length = snprintf(line, sizeof line, "fsocket[%d]: %s %ld\n", fs_sys_getpid(), reports[what], number);
   if (length > 0) fs_sys_write(2, line, (unsigned long)length);
 }

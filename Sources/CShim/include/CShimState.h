@@ -92,8 +92,16 @@ void fs_register_handlers(void) __attribute__((visibility("hidden")));
 /// Asks for `fs_thread_ends` when the calling thread ends.
 void fs_remember_thread(void) __attribute__((visibility("hidden")));
 
-/// Writes one line to standard error, "fsocket: " and the text, when FSD_VERBOSE is set.
-void fs_report(const char *_Nonnull text, long number) __attribute__((visibility("hidden")));
+/// What can be reported.
+enum {
+  FS_REPORT_LISTENER_ACCELERATED,
+  FS_REPORT_CHANNEL_BROKEN,
+  FS_REPORT_DAEMON_REFUSES,
+  FS_REPORT_DAEMON_GONE,
+};
+
+/// Writes one line to standard error when FSD_VERBOSE is set.
+void fs_report(int what, long number) __attribute__((visibility("hidden")));
 
 /// Connects to the daemon's socket, in the directory that FSD_RUNTIME_DIR named when the process
 /// began, else /run/fsd. The descriptor, or -errno.

@@ -1,0 +1,241 @@
+import CShim
+import Synchronization
+
+// Connections on their way from an engine to accept().
+
+extension UnsafeMutablePointer<Channel> {
+  /// An engine has established a connection: makes it a socket, and queues that. False if it was
+  /// given back. The lock is held.
+  func acceptArrives(_ event: Event) -> Bool {
+    let slot = pointee.slots + Int(event.slot)
+    guard event.slot < pointee.geometry.firstConnectSlot, slot.pointee.socket == 0 else {
+      breakChannel()
+      return false
+    }
+    pointee.acceptWatermark = max(pointee.acceptWatermark, event.slot + 1)
+    pointee.chunks.freeAll(on: &slot.pointee.sent)
+    let record = ListenerTable.record(of: event.listener)
+    guard record >= 0, let index = takeSocket() else {
+      send(Command(.handBack, slot: event.slot))
+      publish()
+      return false
+    }
+    let socket = SocketTable.at(index)
+    SocketTable.reset(socket)
+    socket.pointee.references = 0
+    socket.pointee.state = .queued
+    socket.pointee.flags = .accepted
+    socket.pointee.isIPv6 = SocketTable.at(ListenerTable.at(record).pointee.socket).pointee.isIPv6
+    socket.pointee.channel = self.index
+    socket.pointee.slot = event.slot
+    socket.pointee.listener = record
+    socket.pointee.maximumSegmentSize = event.maximumSegmentSize
+    socket.pointee.localHigh = event.localHigh
+    socket.pointee.localLow = event.localLow
+    socket.pointee.localPort = event.localPort
+    socket.pointee.remoteHigh = event.remoteHigh
+    socket.pointee.remoteLow = event.remoteLow
+    socket.pointee.remotePort = event.remotePort
+    socket.updateReadiness()
+    slot.pointee.socket = index + 1
+    pointee.socketCount += 1
+    enqueue(index, socket, record)
+    return true
+  }
+
+  @inline(__always)
+  private func enqueue(_ index: UInt32, _ socket: SocketPointer, _ record: Int32) {
+    let queue = pointee.queues + Int(record)
+    if queue.pointee.count == 0 {
+      queue.pointee.head = index
+    } else {
+      SocketTable.at(queue.pointee.tail).pointee.next = index
+    }
+    queue.pointee.tail = index
+    queue.pointee.count += 1
+    listenerBecameReady(Int32(ListenerTable.at(record).pointee.socket), self.index)
+  }
+
+  /// The next connection of a listener. The lock is held.
+  @inline(__always)
+  func dequeue(_ record: Int32) -> UInt32? {
+    let queue = pointee.queues + Int(record)
+    guard queue.pointee.count > 0 else { return nil }
+    let index = queue.pointee.head
+    queue.pointee.head = SocketTable.at(index).pointee.next
+    queue.pointee.count -= 1
+    return index
+  }
+
+  /// Gives back all connections of a listener that nobody has accepted. The lock is held.
+  func handBackAll(_ record: Int32) {
+    while let index = dequeue(record) {
+      let socket = SocketTable.at(index)
+      let slot = pointee.slots + Int(socket.pointee.slot)
+      if slot.pointee.socket == index + 1 {
+        slot.pointee.socket = 0
+        // One that has died meanwhile nobody wants.
+        let isDead = socket.pointee.flags.contains(.readShut)
+        send(Command(isDead ? .close : .handBack, slot: socket.pointee.slot))
+      }
+      forget(index, socket)
+    }
+    publish()
+  }
+
+  /// Takes a place in the socket table. The lock is held.
+  @inline(__always)
+  func takeSocket() -> UInt32? {
+    guard pointee.freeSocketCount > 0 else { return SocketTable.take() }
+    let index = pointee.firstFreeSocket
+    pointee.firstFreeSocket = SocketTable.at(index).pointee.next
+    pointee.freeSocketCount -= 1
+    return index
+  }
+
+  /// Gives a socket's place in the table back. The lock is held, and stays held: the socket's lock
+  /// word is its own from here on.
+  @inline(__always)
+  func forget(_ index: UInt32, _ socket: SocketPointer) {
+    socket.pointee.state = .free
+    socket.pointee.channel = -1
+    pointee.socketCount -= 1
+    guard pointee.freeSocketCount < 512 else {
+      SocketTable.giveBack(index)
+      return
+    }
+    socket.pointee.next = pointee.firstFreeSocket
+    pointee.firstFreeSocket = index
+    pointee.freeSocketCount += 1
+  }
+}
+
+// What the readiness half asks for.
+
+/// EPOLLIN if a connection waits in the channel's queue of the listener, or in that of a channel
+/// which no thread calls its own, or in the kernel; with -1, in any.
+func listenerReadiness(_ index: Int32, _ channel: Int32) -> UInt32 {
+  let record = socketAt(index).pointee.listener
+  guard record >= 0 else { return 0 }
+  let listener = ListenerTable.at(record)
+  if listener.pointee.isKernelReadable { return Ready.input }
+  if channel >= 0, queueLength(record, channel) > 0 { return Ready.input }
+  for word in 0..<4 {
+    var bits = listener.pointee.channels[word]
+    while bits != 0 {
+      let joined = Int32(word * 64 + bits.trailingZeroBitCount)
+      bits &= bits &- 1
+      if channel >= 0, joined != channel, !ChannelTable.at(joined).isNobodys { continue }
+      if queueLength(record, joined) > 0 { return Ready.input }
+    }
+  }
+  return 0
+}
+
+@inline(__always)
+func queueLength(_ record: Int32, _ channel: Int32) -> UInt32 {
+  let pointer = ChannelTable.at(channel)
+  return pointer.isOpen ? pointer.pointee.queues[Int(record)].count : 0
+}
+
+/// A link or a waiting thread begins to watch a listener: its connections shall come to the calling
+/// thread's channel, which is answered; -1 if they come from the kernel alone.
+func listenerWatched(_ index: Int32) -> Int32 {
+  let record = socketAt(index).pointee.listener
+  guard record >= 0 else { return -1 }
+  let own = threadChannel()
+  if own >= 0, resume(record, own) {
+    ListenerTable.addWatchers(record, 1)
+    return own
+  }
+  let channel = ChannelTable.forThread()
+  guard channel >= 0 else {
+    ListenerTable.addWatchers(record, 1)
+    return -1
+  }
+  let lock = processWord(.control)
+  guard Lock.acquire(lock) else { return -1 }
+  let joined = ListenerTable.join(record, channel)
+  Lock.release(lock)
+  ListenerTable.addWatchers(record, 1)
+  guard joined, resume(record, channel) else { return -1 }
+  listenerJoined(index, channel)
+  acceptInvitations()
+  return channel
+}
+
+/// Has a listener watched by whoever polls or accepts without an epoll set: one channel of the
+/// process, if none has joined yet.
+func listenerPolled(_ index: Int32) {
+  let record = socketAt(index).pointee.listener
+  guard record >= 0, !ListenerTable.isJoined(record) else { return }
+  let listener = ListenerTable.at(record)
+  // Without a daemon this is asked again and again.
+  if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return }
+  if listenerWatched(index) < 0 {
+    ListenerTable.addWatchers(record, -1)
+    listener.pointee.retryAt = monotonicNow() + 1_000_000_000
+  }
+}
+
+/// Counts another watcher of a listener that the channel has joined; false if it has not.
+private func resume(_ record: Int32, _ channel: Int32) -> Bool {
+  let pointer = ChannelTable.at(channel)
+  guard Lock.acquire(pointer.lockWord) else { return false }
+  defer { Lock.release(pointer.lockWord) }
+  let queue = pointer.pointee.queues + Int(record)
+  guard pointer.isOpen, queue.pointee.isJoined else { return false }
+  queue.pointee.watchers += 1
+  guard queue.pointee.isPaused else { return true }
+  queue.pointee.isPaused = false
+  var command = Command(.resume)
+  command.length = ListenerTable.at(record).pointee.number
+  pointer.send(command)
+  pointer.publish()
+  return true
+}
+
+/// A link or a waiting thread that `listenerWatched` gave `channel` watches no more.
+func listenerUnwatched(_ index: Int32, channel: Int32) {
+  let record = socketAt(index).pointee.listener
+  guard record >= 0 else { return }
+  ListenerTable.addWatchers(record, -1)
+  guard channel >= 0 else { return }
+  let pointer = ChannelTable.at(channel)
+  guard Lock.acquire(pointer.lockWord) else { return }
+  defer { Lock.release(pointer.lockWord) }
+  let queue = pointer.pointee.queues + Int(record)
+  guard pointer.isOpen, queue.pointee.isJoined, queue.pointee.watchers > 0 else { return }
+  queue.pointee.watchers -= 1
+  guard queue.pointee.watchers == 0 else { return }
+  queue.pointee.isPaused = true
+  var command = Command(.pause)
+  command.length = ListenerTable.at(record).pointee.number
+  pointer.send(command)
+  // What has been established for this channel goes to those who still watch.
+  pointer.drain()
+  pointer.handBackAll(record)
+  pointer.publish()
+}
+
+/// The kernel's side of a listener has been found readable.
+func kernelBecameReadable(_ index: Int32) {
+  let record = socketAt(index).pointee.listener
+  if record >= 0 { ListenerTable.at(record).pointee.isKernelReadable = true }
+}
+
+extension ListenerTable {
+  /// Whether connections come to any channel of the process.
+  static func isJoined(_ record: Int32) -> Bool {
+    let channels = at(record).pointee.channels
+    return channels[0] | channels[1] | channels[2] | channels[3] != 0
+  }
+
+  /// Counts watchers.
+  static func addWatchers(_ record: Int32, _ delta: Int32) {
+    let lock = processWord(.listeners)
+    guard Lock.acquire(lock) else { return }
+    at(record).pointee.watchers &+= UInt32(bitPattern: delta)
+    Lock.release(lock)
+  }
+}

@@ -1,0 +1,138 @@
+import CShim
+import Synchronization
+
+// Commands to the engine. The channel's lock is held.
+
+extension UnsafeMutablePointer<Channel> {
+  /// Whether there is room for `count` more commands, without waiting for it.
+  @inline(__always)
+  func hasRoom(_ count: UInt32 = 1) -> Bool {
+    guard pointee.delayedCount == 0, let free = pointee.commands.freeCount(atLeast: count) else {
+      return false
+    }
+    return free >= count
+  }
+
+  /// Sends a command that must not be lost: when the ring is full it is kept until there is room.
+  func send(_ command: Command) {
+    guard isOpen else { return }
+    if hasRoom() {
+      pointee.commands.append(command)
+    } else {
+      ringDoorbell()
+      delay(command)
+    }
+  }
+
+  private func delay(_ command: Command) {
+    // More than can be asked for in a turn of an engine that lives; the daemon has stopped.
+    guard pointee.delayedCount < Channel.delayedCapacity else { return }
+    pointee.delayed[pointee.delayedCount] = command
+    pointee.delayedCount += 1
+  }
+
+  /// Sends what was kept while the ring was full.
+  func sendDelayed() {
+    guard pointee.delayedCount > 0 else { return }
+    let count = Int(pointee.commands.freeCount(atLeast: UInt32(pointee.delayedCount)) ?? 0)
+    let sent = min(count, pointee.delayedCount)
+    for position in 0..<sent { pointee.commands.append(pointee.delayed[position]) }
+    for position in sent..<pointee.delayedCount {
+      pointee.delayed[position - sent] = pointee.delayed[position]
+    }
+    pointee.delayedCount -= sent
+    if sent > 0 { publish() }
+  }
+
+  /// Shows the engine what was appended, and wakes it if it sleeps.
+  @inline(__always)
+  func publish() {
+    guard pointee.commands.hasUnpublished else { return }
+    pointee.commands.publish()
+    ringDoorbell()
+  }
+
+  /// Shows the engine what was appended, which can wait until it has something else to do.
+  @inline(__always)
+  func publishQuietly() {
+    if pointee.commands.hasUnpublished { pointee.commands.publish() }
+  }
+
+  /// Wakes the engine if it sleeps and has not been woken since it fell asleep.
+  @inline(__always)
+  func ringDoorbell() {
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    let sleep = pointee.header.engineSleep.pointee.load(ordering: .relaxed)
+    if sleep & 1 == 1, sleep != pointee.rungFor {
+      pointee.rungFor = sleep
+      fs_sys_ring(pointee.doorbell)
+    }
+  }
+}
+
+// Bytes read by the application, which the engine wants to know to widen the window and to use the
+// chunks again.
+
+extension UnsafeMutablePointer<Channel> {
+  /// Unreported bytes that are worth waking a sleeping engine for.
+  private var reportAtOnce: UInt32 { 16_384 }
+  /// Unreported bytes of a drained queue that are worth a command of their own.
+  private var reportSoon: UInt32 { 4096 }
+
+  /// The application has read bytes of a socket: reports them, or remembers to.
+  @inline(__always)
+  func noteRead(_ socket: SocketPointer) {
+    let count = socket.pointee.unreported
+    if count >= reportAtOnce || count >= reportSoon && socket.pointee.received.count == 0 {
+      report(socket)
+      return
+    }
+    // Small requests wait for the next turn: by then the connection is often closed, and `close`
+    // carries the number.
+    guard !socket.pointee.flags.contains(.reportListed) else { return }
+    if pointee.unreportedCount == Channel.unreportedCapacity {
+      reportAll()
+      guard pointee.unreportedCount < Channel.unreportedCapacity else { return }
+    }
+    socket.pointee.flags.insert(.reportListed)
+    pointee.unreported[pointee.unreportedCount] = socket.pointee.slot
+    pointee.unreportedCount += 1
+  }
+
+  private func report(_ socket: SocketPointer) {
+    guard hasRoom() else { return }
+    var command = Command(.consume, slot: socket.pointee.slot)
+    command.length = socket.pointee.unreported
+    pointee.commands.append(command)
+    if socket.pointee.unreported >= reportAtOnce { publish() } else { publishQuietly() }
+    socket.pointee.unreported = 0
+  }
+
+  /// Reports what has been read in small portions.
+  @inline(__always)
+  func reportAll() {
+    if pointee.unreportedCount > 0 { reportList() }
+  }
+
+  private func reportList() {
+    var kept = 0
+    for position in 0..<pointee.unreportedCount {
+      let slot = pointee.unreported[position]
+      let stored = pointee.slots[Int(slot)].socket
+      guard stored != 0 else { continue }
+      let socket = SocketTable.at(stored - 1)
+      guard socket.pointee.unreported > 0 else {
+        socket.pointee.flags.remove(.reportListed)
+        continue
+      }
+      report(socket)
+      if socket.pointee.unreported > 0 {
+        pointee.unreported[kept] = slot
+        kept += 1
+      } else {
+        socket.pointee.flags.remove(.reportListed)
+      }
+    }
+    pointee.unreportedCount = kept
+  }
+}

@@ -1,0 +1,235 @@
+import CShim
+import Synchronization
+
+// Events from the engine, dispatched to sockets. The channel's lock is held.
+
+/// Dispatches what the engine has announced on a channel. Returns at once when there is nothing, or
+/// when the calling thread is in the channel already.
+func drainChannel(_ channel: Int32) {
+  let pointer = ChannelTable.at(channel)
+  guard pointer.isOpen else { return }
+  guard
+    pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
+      || pointer.pointee.delayedCount > 0
+  else { return }
+  guard Lock.acquire(pointer.lockWord) else { return }
+  pointer.drain()
+  pointer.reportAll()
+  Lock.release(pointer.lockWord)
+}
+
+/// Dispatches what has come for the calling thread.
+@inline(__always)
+func drainAllChannelsForThread() {
+  let channel = threadChannel()
+  if channel >= 0 { drainChannel(channel) }
+}
+
+extension UnsafeMutablePointer<Channel> {
+  /// The number of the channel.
+  @inline(__always)
+  var index: Int32 { Int32(self - process.pointee.channels) }
+
+  /// Dispatches everything that is ready.
+  func drain() {
+    if pointee.delayedCount > 0 { sendDelayed() }
+    while isOpen {
+      guard let ready = pointee.events.readyCount() else {
+        breakChannel()
+        return
+      }
+      if ready == 0 { break }
+      // In portions, so that the engine has room again soon.
+      let portion = min(ready, 64)
+      for position in 0..<portion { dispatch(pointee.events.element(at: position)) }
+      pointee.events.release(portion)
+    }
+    if pointee.starvedHead != .max { wakeStarved() }
+  }
+
+  private func dispatch(_ event: Event) {
+    guard isOpen else { return }
+    guard event.slot < pointee.geometry.slotCount else {
+      breakChannel()
+      return
+    }
+    let slot = pointee.slots + Int(event.slot)
+    if event.kind == EventKind.accepted.rawValue {
+      guard acceptArrives(event) else { return }
+    } else if event.kind == EventKind.released.rawValue {
+      released(event.slot)
+      return
+    } else if event.kind != EventKind.progress.rawValue {
+      return
+    }
+    if event.acknowledged > 0, !pointee.chunks.acknowledged(event.acknowledged, on: &slot.pointee.sent)
+    {
+      breakChannel()
+      return
+    }
+    // After close() only acknowledgements matter.
+    guard slot.pointee.socket != 0 else { return }
+    progress(event, SocketTable.at(slot.pointee.socket - 1), slot)
+  }
+
+  /// What an event changes in its socket, and what of it is news to those who wait.
+  private func progress(
+    _ event: Event, _ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>
+  ) {
+    var edges: UInt32 = 0
+    if event.flags & EventFlags.data != 0 {
+      let fits = pointee.pieces.append(
+        event.chunk, offset: event.offset, length: event.length, to: &socket.pointee.received)
+      guard fits else {
+        breakChannel()
+        return
+      }
+      edges |= Ready.input
+    }
+    if event.flags & EventFlags.connected != 0 {
+      connected(event, socket)
+      edges |= Ready.output
+    }
+    if event.flags & EventFlags.peerFinished != 0 {
+      socket.pointee.flags.insert(.peerFinished)
+      edges |= Ready.input | Ready.peerHangUp
+      if socket.pointee.flags.contains(.writeShut) { edges |= Ready.hangUp }
+    }
+    if event.acknowledged > 0, socket.pointee.flags.contains(.wantsRoom),
+      hasRoomAgain(socket, slot)
+    {
+      socket.pointee.flags.remove(.wantsRoom)
+      edges |= Ready.output
+    }
+    if event.flags & EventFlags.failed != 0 {
+      failed(socket, slot, error: event.error)
+      edges |= Ready.dead | Ready.error
+    }
+    guard edges != 0 else { return }
+    socket.updateReadiness()
+    if socket.pointee.state != .queued { notify(socket, edges) }
+  }
+
+  /// Tells those who wait for a socket.
+  @inline(__always)
+  func notify(_ socket: SocketPointer, _ edges: UInt32) {
+    if socket.pointee.firstLink != 0 || socket.waiters.pointee.load(ordering: .relaxed) != 0 {
+      socketBecameReady(Int32(SocketTable.index(of: socket)), edges)
+    }
+  }
+
+  private func connected(_ event: Event, _ socket: SocketPointer) {
+    guard socket.pointee.state == .connecting else { return }
+    socket.pointee.state = .connected
+    socket.pointee.flags.insert(.wasConnected)
+    socket.pointee.localHigh = event.localHigh
+    socket.pointee.localLow = event.localLow
+    socket.pointee.localPort = event.localPort
+    socket.pointee.maximumSegmentSize = event.maximumSegmentSize
+  }
+
+  /// The connection is dead. What has been received can still be read; the chunks of what was sent
+  /// are ours again.
+  func failed(_ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>, error: UInt16) {
+    pointee.chunks.freeAll(on: &slot.pointee.sent)
+    if socket.pointee.state == .connecting { socket.pointee.flags.insert(.connectFailed) }
+    // A connection that nobody has accepted is still accepted; the error shows then.
+    if socket.pointee.state != .queued { socket.pointee.state = .failed }
+    socket.pointee.flags.insert(.bothShut)
+    socket.pointee.error = error
+  }
+
+  /// Whether a socket that found too little room has a third of it again, as Linux has it.
+  @inline(__always)
+  private func hasRoomAgain(_ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>) -> Bool {
+    let limit = socket.pointee.sendLimit
+    return slot.pointee.sent.bytes <= limit - limit / 3
+      && slot.pointee.sent.chunks <= pointee.chunks.allowance
+  }
+
+  /// A slot of the application's half is free.
+  private func released(_ number: UInt32) {
+    guard number >= pointee.geometry.firstConnectSlot else { return }
+    let slot = pointee.slots + Int(number)
+    guard slot.pointee.socket == 0 else { return }
+    pointee.chunks.freeAll(on: &slot.pointee.sent)
+    slot.pointee.next = pointee.firstFreeSlot
+    pointee.firstFreeSlot = number
+  }
+}
+
+extension UnsafeMutablePointer<Socket> {
+  /// Computes the epoll bits anew, as tcp_poll of Linux does.
+  @inline(__always)
+  func updateReadiness() {
+    let flags = pointee.flags
+    var bits: UInt32 = 0
+    if pointee.state == .connecting {
+      readiness.pointee.store(0, ordering: .releasing)
+      return
+    }
+    let readEnded = flags.contains(.peerFinished) || flags.contains(.readShut)
+    let writeEnded = flags.contains(.writeShut)
+    if pointee.received.count > 0 { bits |= Ready.input }
+    if readEnded { bits |= Ready.input | Ready.peerHangUp }
+    if writeEnded || !flags.contains(.wantsRoom) { bits |= Ready.output }
+    if pointee.state == .failed || readEnded && writeEnded { bits |= Ready.hangUp }
+    if pointee.error != 0 { bits |= Ready.error }
+    readiness.pointee.store(bits, ordering: .releasing)
+  }
+}
+
+// Sockets that wait for send chunks.
+
+extension UnsafeMutablePointer<Channel> {
+  /// Puts a socket that found no send chunk at the end of the list of those who wait for one.
+  func starve(_ socket: SocketPointer) {
+    guard !socket.pointee.flags.contains(.starved) else { return }
+    socket.pointee.flags.insert(.starved)
+    socket.pointee.nextStarved = .max
+    let index = SocketTable.index(of: socket)
+    if pointee.starvedTail == .max {
+      pointee.starvedHead = index
+    } else {
+      SocketTable.at(pointee.starvedTail).pointee.nextStarved = index
+    }
+    pointee.starvedTail = index
+  }
+
+  /// Wakes sockets that wait for send chunks: one for every few chunks that are free, and all of
+  /// them once a quarter is free, so that none is forgotten when those woken want nothing any more.
+  private func wakeStarved() {
+    guard hasRoom() else { return }
+    var chances = pointee.chunks.free >= pointee.chunks.count / 4 ? .max : pointee.chunks.free / 4
+    while chances > 0, pointee.starvedHead != .max {
+      let socket = SocketTable.at(pointee.starvedHead)
+      unstarve(socket)
+      chances -= 1
+      guard socket.pointee.flags.contains(.wantsRoom) else { continue }
+      socket.pointee.flags.remove(.wantsRoom)
+      socket.updateReadiness()
+      notify(socket, Ready.output)
+    }
+  }
+
+  /// Takes a socket out of the list.
+  func unstarve(_ socket: SocketPointer) {
+    guard socket.pointee.flags.contains(.starved) else { return }
+    socket.pointee.flags.remove(.starved)
+    let index = SocketTable.index(of: socket)
+    var previous: UInt32 = .max
+    var current = pointee.starvedHead
+    while current != .max, current != index {
+      previous = current
+      current = SocketTable.at(current).pointee.nextStarved
+    }
+    guard current == index else { return }
+    if previous == .max {
+      pointee.starvedHead = socket.pointee.nextStarved
+    } else {
+      SocketTable.at(previous).pointee.nextStarved = socket.pointee.nextStarved
+    }
+    if pointee.starvedTail == index { pointee.starvedTail = previous }
+    socket.pointee.nextStarved = .max
+  }
+}

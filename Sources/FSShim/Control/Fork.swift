@@ -1,0 +1,83 @@
+import CShim
+import Synchronization
+
+// fork(2): all locks are taken before, so that what the child inherits is whole. The child then
+// forgets channels and connections, which are its parent's, but keeps the listeners.
+
+/// Before fork, in the parent.
+@c @implementation
+public func fs_fork_prepare() {
+  guard isInitialized else { return }
+  // A lock that this very thread holds, because a signal handler forks, stays with it; see
+  // `unlockAll`.
+  _ = Lock.acquire(processWord(.control))
+  for index in 0..<ChannelTable.count { _ = Lock.acquire(ChannelTable.at(index).lockWord) }
+  _ = Lock.acquire(processWord(.listeners))
+  _ = Lock.acquire(processWord(.placeholders))
+  _ = Lock.acquire(processWord(.sockets))
+  epollForkPrepare()
+}
+
+/// After fork, in the parent.
+@c @implementation
+public func fs_fork_parent() {
+  guard isInitialized else { return }
+  epollForkParent()
+  unlockAll()
+}
+
+/// After fork, in the child, whose only thread this is.
+@c @implementation
+public func fs_fork_child() {
+  guard isInitialized else { return }
+  let hadDaemon = process.pointee.control.descriptor >= 0
+  forgetThread()
+  epollForkChild()
+  process.pointee.generation &+= 1
+  closeInternals()
+  forgetConnections()
+  unlockAll()
+  // The child may soon be unable to find the daemon: chroot, another user, no descriptors left.
+  if hadDaemon, hasListeners { _ = ControlConnection.connect() }
+}
+
+private func unlockAll() {
+  Lock.release(processWord(.sockets))
+  Lock.release(processWord(.placeholders))
+  Lock.release(processWord(.listeners))
+  for index in 0..<ChannelTable.count { Lock.release(ChannelTable.at(index).lockWord) }
+  Lock.release(processWord(.control))
+}
+
+private func forgetThread() {
+  // Not `waitEpoll` and its like: the readiness half's own handler comes next.
+  fs_thread_state().pointee.identifier = 0
+  fs_thread_state().pointee.channel = 0
+}
+
+/// Closes our own descriptors and those kept for reuse, all of which the parent uses.
+private func closeInternals() {
+  let highest = process.pointee.highestDescriptor
+  guard highest >= 0 else { return }
+  for fd in 0...highest where descriptorKind(fd) == .internal { closeInternal(fd) }
+}
+
+private func forgetConnections() {
+  for index in 0..<ChannelTable.count {
+    let channel = ChannelTable.at(index)
+    channel.openWord.pointee.store(0, ordering: .relaxed)
+    channel.owner.pointee.store(0, ordering: .relaxed)
+  }
+  process.pointee.placeholder4 = -1
+  process.pointee.placeholder6 = -1
+  process.pointee.control.descriptor = -1
+  process.pointee.control.isIntroduced = false
+  process.pointee.control.invitationCount = 0
+  process.pointee.control.retryAt = 0
+  ListenerTable.forgetRegistrations()
+}
+
+private var hasListeners: Bool {
+  for index in 0..<ListenerTable.count where ListenerTable.at(index).pointee.isUsed { return true }
+  return false
+}

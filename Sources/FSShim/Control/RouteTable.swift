@@ -1,0 +1,92 @@
+import CShim
+import Synchronization
+
+/// One remembered answer: whether connections to a destination go through an engine.
+struct Route {
+  /// Odd while it is being written; stands first.
+  fileprivate var sequenceWord: UInt32 = 0
+  var generation: UInt32 = 0
+  var high: UInt64 = 0
+  var low: UInt64 = 0
+  /// Not to be believed after this moment, because without a channel no change can be seen.
+  var until: UInt64 = 0
+  var isValid = false
+  var isAccelerated = false
+}
+
+/// The daemon's answers about destinations, remembered until addresses or routes change. A
+/// direct-mapped cache, read without lock.
+enum RouteTable {
+  /// How long an answer lasts for a process that has no channel.
+  private static var lifetime: UInt64 { 1_000_000_000 }
+
+  /// Whether a connection there is an engine's.
+  static func isAccelerated(_ endpoint: SocketEndpoint) -> Bool {
+    if ControlConnection.isResting { return false }
+    let place = place(of: endpoint)
+    let generation = currentGeneration()
+    if let known = lookUp(place, endpoint, generation) { return known }
+    return ask(place, endpoint)
+  }
+
+  private static func place(of endpoint: SocketEndpoint) -> UnsafeMutablePointer<Route> {
+    var hash = (endpoint.high ^ endpoint.low) &* 0x9e37_79b9_7f4a_7c15
+    hash ^= hash >> 32
+    return process.pointee.routes + Int(hash % UInt64(Limits.routes))
+  }
+
+  /// The generation that the engines announce; nil without a channel.
+  private static func currentGeneration() -> UInt32? {
+    let own = threadChannel()
+    if own >= 0 {
+      return ChannelTable.at(own).pointee.header.routeGeneration.pointee.load(ordering: .acquiring)
+    }
+    for index in 0..<ChannelTable.count where channelIsOpen(index) {
+      return ChannelTable.at(index).pointee.header.routeGeneration.pointee.load(
+        ordering: .acquiring)
+    }
+    return nil
+  }
+
+  private static func lookUp(
+    _ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint, _ generation: UInt32?
+  ) -> Bool? {
+    let sequence = UnsafeMutableRawPointer(place).assumingMemoryBound(to: Atomic<UInt32>.self)
+    let before = sequence.pointee.load(ordering: .acquiring)
+    let route = place.pointee
+    atomicMemoryFence(ordering: .acquiring)
+    guard before & 1 == 0, sequence.pointee.load(ordering: .relaxed) == before, route.isValid,
+      route.high == endpoint.high, route.low == endpoint.low
+    else { return nil }
+    if let generation {
+      return route.generation == generation ? route.isAccelerated : nil
+    }
+    return monotonicNow() < route.until ? route.isAccelerated : nil
+  }
+
+  private static func ask(_ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint) -> Bool {
+    let lock = processWord(.control)
+    guard Lock.acquire(lock) else { return false }
+    defer { Lock.release(lock) }
+    guard ControlConnection.ensure() else { return false }
+    var message = ControlConnection.message(.route)
+    message.addressHigh = endpoint.high
+    message.addressLow = endpoint.low
+    var reply = ControlConnection.Reply()
+    guard ControlConnection.request(message, descriptor: -1, &reply), reply.message.status == 0
+    else { return false }
+    let isAccelerated = reply.message.flags & ControlFlags.accelerated != 0
+    let sequence = UnsafeMutableRawPointer(place).assumingMemoryBound(to: Atomic<UInt32>.self)
+    let before = sequence.pointee.load(ordering: .relaxed)
+    sequence.pointee.store(before | 1, ordering: .relaxed)
+    atomicMemoryFence(ordering: .releasing)
+    place.pointee.generation = reply.message.routeGeneration
+    place.pointee.high = endpoint.high
+    place.pointee.low = endpoint.low
+    place.pointee.until = monotonicNow() + lifetime
+    place.pointee.isAccelerated = isAccelerated
+    place.pointee.isValid = true
+    sequence.pointee.store((before | 1) &+ 1, ordering: .releasing)
+    return isAccelerated
+  }
+}

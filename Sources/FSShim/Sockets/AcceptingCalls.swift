@@ -1,0 +1,186 @@
+import CShim
+import Synchronization
+
+/// accept(2) and accept4(2): from the queue of the thread's own channel, else from another
+/// channel's, else from the kernel.
+@c @implementation
+public func fs_accept(
+  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ length: UnsafeMutablePointer<socklen_t>?, _ flags: Int32
+) -> Int64 {
+  guard flags & ~(SocketTypeFlag.nonblocking | SocketTypeFlag.closeOnExec) == 0 else {
+    return failure(EINVAL)
+  }
+  var limit: UInt64 = 0
+  while true {
+    let entry = DescriptorEntry.of(fd)
+    guard entry.kind == .listener else {
+      if entry.kind == .connection { return failure(EINVAL) }
+      return entry.kind == .internal ? failure(EBADF) : pass
+    }
+    let socket = SocketTable.at(entry.index)
+    let record = socket.pointee.listener
+    guard record >= 0 else { return pass }
+    let result = acceptNow(fd, record, socket, address, length, flags)
+    guard result == failure(EAGAIN), !socket.isNonblocking else { return result }
+    // A program that waits here watches the listener with this call.
+    listenerPolled(Int32(entry.index))
+    if limit == 0 { limit = deadline(after: socket.pointee.receiveTimeout) }
+    let error = waitForSocket(
+      Int32(entry.index), fd: fd, events: Ready.input, deadline: limit)
+    if error != 0 { return failure(error) }
+  }
+}
+
+private func acceptNow(
+  _ fd: Int32, _ record: Int32, _ listener: SocketPointer,
+  _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?,
+  _ flags: Int32
+) -> Int64 {
+  let own = threadChannel()
+  if own >= 0 {
+    let result = acceptFrom(own, record, listener, address, length, flags)
+    if result != failure(EAGAIN) { return result }
+  }
+  for word in 0..<4 {
+    var bits = ListenerTable.at(record).pointee.channels[word]
+    while bits != 0 {
+      let joined = Int32(word * 64 + bits.trailingZeroBitCount)
+      bits &= bits &- 1
+      guard joined != own, queueLength(record, joined) > 0 || channelHasEvents(joined) else {
+        continue
+      }
+      let result = acceptFrom(joined, record, listener, address, length, flags)
+      if result != failure(EAGAIN) { return result }
+    }
+  }
+  // Watched through an epoll set, the kernel's side reports itself.
+  guard
+    ListenerTable.at(record).pointee.isKernelReadable || listener.pointee.firstLink == 0
+  else { return failure(EAGAIN) }
+  return acceptFromKernel(fd, record, listener, address, length, flags)
+}
+
+/// Takes an engine's connection, and gives it a descriptor.
+private func acceptFrom(
+  _ number: Int32, _ record: Int32, _ listener: SocketPointer,
+  _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?,
+  _ flags: Int32
+) -> Int64 {
+  let channel = ChannelTable.at(number)
+  guard channel.isOpen, Lock.acquire(channel.lockWord) else { return failure(EAGAIN) }
+  defer { Lock.release(channel.lockWord) }
+  let queue = channel.pointee.queues + Int(record)
+  if queue.pointee.count == 0 {
+    channel.drain()
+    guard queue.pointee.count > 0 else { return failure(EAGAIN) }
+  }
+  let isIPv6 = listener.pointee.isIPv6
+  let fd = channel.takePlaceholder(isIPv6: isIPv6)
+  guard fd >= 0 else { return Int64(fd) }
+  guard let index = channel.dequeue(record) else { return failure(EAGAIN) }
+  let socket = SocketTable.at(index)
+  socket.pointee.next = .max
+  socket.pointee.references = 1
+  socket.pointee.listener = -1
+  // It may have died in the queue.
+  socket.pointee.state = socket.pointee.flags.contains(.writeShut) ? .failed : .connected
+  if flags & SocketTypeFlag.nonblocking != 0 { socket.pointee.flags.insert(.nonblocking) }
+  inherit(from: listener, socket, channel)
+  socket.updateReadiness()
+  descriptorAssign(
+    fd, kind: .connection, index: index,
+    closeOnExec: flags & SocketTypeFlag.closeOnExec != 0)
+  SocketEndpoint.write(
+    high: socket.pointee.remoteHigh, low: socket.pointee.remoteLow,
+    port: socket.pointee.remotePort, isIPv6: isIPv6, to: address, length)
+  return Int64(fd)
+}
+
+/// An accepted connection has the options of its listener.
+@inline(__always)
+private func inherit(
+  from listener: SocketPointer, _ socket: SocketPointer, _ channel: ChannelPointer
+) {
+  socket.pointee.receiveTimeout = listener.pointee.receiveTimeout
+  socket.pointee.sendTimeout = listener.pointee.sendTimeout
+  socket.pointee.sendLimit = listener.pointee.sendLimit
+  if listener.pointee.flags.contains(.linger) {
+    socket.pointee.flags.insert(.linger)
+    socket.pointee.lingerSeconds = listener.pointee.lingerSeconds
+  }
+  guard listener.pointee.recordedCount > 0 else { return }
+  socket.pointee.recorded = listener.pointee.recorded
+  socket.pointee.recordedCount = listener.pointee.recordedCount
+  channel.sendRecordedOptions(socket)
+  channel.publishQuietly()
+}
+
+private func acceptFromKernel(
+  _ fd: Int32, _ record: Int32, _ listener: SocketPointer,
+  _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?,
+  _ flags: Int32
+) -> Int64 {
+  let pointer = ListenerTable.at(record)
+  // Blocked in the kernel, this thread would not see the engines' connections.
+  if !listener.isNonblocking, fs_sys_poll_now(fd, Int16(POLLIN)) == 0 {
+    pointer.pointee.isKernelReadable = false
+    return failure(EAGAIN)
+  }
+  let accepted = fs_sys_accept4(fd, address, length, flags)
+  if accepted >= 0 {
+    fs_descriptor_created(accepted)
+    pointer.pointee.isKernelReadable = fs_sys_poll_now(fd, Int16(POLLIN)) != 0
+  } else if accepted == -EAGAIN {
+    pointer.pointee.isKernelReadable = false
+  }
+  return Int64(accepted)
+}
+
+extension UnsafeMutablePointer<Channel> {
+  /// A descriptor for an accepted connection: one that was closed before, or a new duplicate of a
+  /// socket that is never used for anything else. The lock is held.
+  @inline(__always)
+  fileprivate func takePlaceholder(isIPv6: Bool) -> Int32 {
+    let kept = isIPv6 ? pointee.placeholders6.take() : pointee.placeholders4.take()
+    if let kept { return kept }
+    return Placeholder.duplicate(isIPv6: isIPv6)
+  }
+}
+
+/// The sockets that the descriptors of accepted connections are duplicates of, so that fstat says
+/// what they are, and that each costs only a number.
+enum Placeholder {
+  static func duplicate(isIPv6: Bool) -> Int32 {
+    let original = original(isIPv6)
+    guard original >= 0 else { return original }
+    let fd = fs_sys_fcntl(original, F_DUPFD_CLOEXEC, 0)
+    guard fd >= 0 else { return fd }
+    guard fd < FS_DESCRIPTOR_LIMIT else {
+      _ = fs_sys_close(fd)
+      return -EMFILE
+    }
+    fs_descriptor_created(fd)
+    return fd
+  }
+
+  private static func original(_ isIPv6: Bool) -> Int32 {
+    let known = isIPv6 ? process.pointee.placeholder6 : process.pointee.placeholder4
+    if known >= 0 { return known }
+    let lock = processWord(.placeholders)
+    guard Lock.acquire(lock) else { return -EMFILE }
+    defer { Lock.release(lock) }
+    let again = isIPv6 ? process.pointee.placeholder6 : process.pointee.placeholder4
+    if again >= 0 { return again }
+    let made = moveToInternal(
+      fs_sys_socket(
+        isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | SocketTypeFlag.closeOnExec, 0))
+    guard made >= 0 else { return made }
+    if isIPv6 {
+      process.pointee.placeholder6 = made
+    } else {
+      process.pointee.placeholder4 = made
+    }
+    return made
+  }
+}

@@ -1,0 +1,231 @@
+import CShim
+import Synchronization
+
+/// close(2). The descriptor of a connection is kept for the next one if there is room; else the
+/// caller has to close it.
+@c @implementation
+public func fs_close(_ fd: Int32) -> Int64 {
+  while true {
+    let entry = DescriptorEntry.of(fd)
+    switch entry.kind {
+    case .none:
+      return pass
+    case .internal:
+      return failure(EBADF)
+    case .epoll:
+      epollClosed(Int32(entry.index), fd: fd)
+      descriptorClear(fd)
+      return pass
+    case .undecided, .listener, .connection:
+      let result = release(fd, entry, keeps: true)
+      if result != failure(EAGAIN) { return result }
+    }
+  }
+}
+
+/// Gives up what a descriptor number stands for. `pass` if the kernel's descriptor is to be closed,
+/// 0 if it was kept (`keeps`), EAGAIN if the number stands for something else by now.
+func release(_ fd: Int32, _ entry: DescriptorEntry, keeps: Bool) -> Int64 {
+  let socket = SocketTable.at(entry.index)
+  let channel = socket.pointee.channel
+  if entry.kind == .connection, channel < 0 { return failure(EAGAIN) }
+  if channel >= 0 { lingerBeforeClose(fd, entry, socket) }
+  let word = SocketTable.lockWord(socket, channel)
+  // In a signal handler that interrupted this thread inside the channel: the socket stays open.
+  guard Lock.acquire(word) else { return failure(EINTR) }
+  defer { Lock.release(word) }
+  guard DescriptorEntry.of(fd) == entry, socket.pointee.channel == channel else {
+    return failure(EAGAIN)
+  }
+  descriptorClear(fd)
+  socket.pointee.references &-= 1
+  guard socket.pointee.references == 0 else {
+    socketDescriptorClosed(Int32(entry.index), fd: fd)
+    replaceListenerDescriptor(socket, entry.index, fd)
+    return pass
+  }
+  let hasWaiters = socket.waiters.pointee.load(ordering: .relaxed) != 0
+  if socket.pointee.firstLink != 0 || hasWaiters { socketClosed(Int32(entry.index)) }
+  switch entry.kind {
+  case .undecided:
+    return FreshSocket.giveBack(fd, socket, keeps: keeps) ? 0 : pass
+  case .listener:
+    ListenerTable.close(socket.pointee.listener)
+    socket.pointee.state = .free
+    SocketTable.giveBack(entry.index)
+    return pass
+  default:
+    return ChannelTable.at(channel).close(fd, entry.index, socket, keeps: keeps) ? 0 : pass
+  }
+}
+
+/// The daemon is shown a descriptor of a listener now and then: it has to be one that is open.
+private func replaceListenerDescriptor(_ socket: SocketPointer, _ index: UInt32, _ fd: Int32) {
+  let record = socket.pointee.listener
+  guard record >= 0, ListenerTable.at(record).pointee.descriptor == fd else { return }
+  for candidate in 0...process.pointee.highestDescriptor {
+    let entry = DescriptorEntry.of(candidate)
+    if entry.kind == .listener, entry.index == index {
+      ListenerTable.at(record).pointee.descriptor = candidate
+      return
+    }
+  }
+}
+
+extension UnsafeMutablePointer<Channel> {
+  /// Ends a connection whose last descriptor is closed; true if the descriptor was kept. The lock is
+  /// held.
+  @inline(__always)
+  fileprivate func close(_ fd: Int32, _ index: UInt32, _ socket: SocketPointer, keeps: Bool) -> Bool {
+    let isOurs = pointee.processGeneration == process.pointee.generation
+    if isOurs { closeSlot(index, socket) }
+    var kept = false
+    if isOurs, keeps, isOpen {
+      if socket.pointee.flags.contains(.placeholder) {
+        kept = keepPlaceholder(fd, isIPv6: socket.pointee.isIPv6)
+      } else if socket.pointee.flags.isDisjoint(with: .usedInKernel) {
+        kept = keepFresh(fd, isIPv6: socket.pointee.isIPv6)
+      }
+    }
+    forget(index, socket)
+    return kept
+  }
+
+  @inline(__always)
+  private func closeSlot(_ index: UInt32, _ socket: SocketPointer) {
+    unstarve(socket)
+    let number = socket.pointee.slot
+    let slot = pointee.slots + Int(number)
+    guard slot.pointee.socket == index + 1 else { return }
+    slot.pointee.socket = 0
+    let aborts = socket.pointee.flags.contains(.linger) && socket.pointee.lingerSeconds == 0
+    var command = Command(.close, slot: number, flags: aborts ? CommandFlags.reset : 0)
+    command.length = socket.pointee.unreported
+    send(command)
+    publish()
+  }
+}
+
+/// SO_LINGER with a time: waits until everything sent is acknowledged, or the time is over.
+private func lingerBeforeClose(_ fd: Int32, _ entry: DescriptorEntry, _ socket: SocketPointer) {
+  guard socket.pointee.flags.contains(.linger), socket.pointee.lingerSeconds > 0,
+    socket.pointee.references == 1
+  else { return }
+  let limit = monotonicNow() &+ UInt64(socket.pointee.lingerSeconds) * 1_000_000_000
+  var isFirst = true
+  while monotonicNow() < limit {
+    let left = withConnection(fd) { socket, channel in
+      if isFirst, socket.pointee.state == .connected,
+        !socket.pointee.flags.contains(.writeShut)
+      {
+        channel.send(
+          Command(.shutdown, slot: socket.pointee.slot, flags: CommandFlags.shutWrite))
+        channel.publish()
+        socket.pointee.flags.insert(.writeShut)
+      }
+      channel.drain()
+      return Int64(channel.pointee.slots[Int(socket.pointee.slot)].sent.bytes)
+    }
+    isFirst = false
+    guard left > 0, DescriptorEntry.of(fd) == entry else { return }
+    // Acknowledgements wake nobody; a program that lingers is not in a hurry.
+    _ = fs_sys_poll_for(-1, 0, 1)
+  }
+}
+
+/// close_range(2) and closefrom(3), completely: our own descriptors stay.
+@c @implementation
+public func fs_close_range(_ first: UInt32, _ last: UInt32, _ flags: Int32) -> Int64 {
+  guard first <= last, isInitialized else { return pass }
+  let closeOnExec = flags & Int32(CLOSE_RANGE_CLOEXEC) != 0
+  var start = first
+  var fd = first
+  let end = UInt32(max(process.pointee.highestDescriptor, 0))
+  while fd <= last, fd <= end {
+    let entry = DescriptorEntry.of(Int32(fd))
+    var stays = entry.kind == .internal
+    if closeOnExec, entry.raw != 0, !stays {
+      fs_descriptor_store(Int32(fd), entry.raw | UInt32(FS_ENTRY_CLOSE_ON_EXEC))
+    } else if entry.raw != 0, !stays {
+      stays = fs_close(Int32(fd)) != pass
+    }
+    if stays {
+      let result = closeKernelRange(start, fd, flags)
+      if result < 0 { return result }
+      start = fd + 1
+    }
+    fd += 1
+  }
+  return start <= last ? Int64(fs_sys_close_range(start, last, UInt32(bitPattern: flags))) : 0
+}
+
+/// Descriptors from `first` to before `end`.
+private func closeKernelRange(_ first: UInt32, _ end: UInt32, _ flags: Int32) -> Int64 {
+  first < end ? Int64(fs_sys_close_range(first, end - 1, UInt32(bitPattern: flags))) : 0
+}
+
+/// libc has made a descriptor with this number: whatever we thought it was has been closed without
+/// our knowledge, for example by fclose of a stream over it.
+@c @implementation
+public func fs_descriptor_created(_ fd: Int32) {
+  let entry = DescriptorEntry.of(fd)
+  guard entry.raw != 0 else { return }
+  switch entry.kind {
+  case .none:
+    return
+  case .internal:
+    forgetInternal(fd)
+  case .epoll:
+    epollClosed(Int32(entry.index), fd: fd)
+    descriptorClear(fd)
+  case .undecided, .listener, .connection:
+    _ = release(fd, entry, keeps: false)
+  }
+}
+
+/// One of our own descriptors is gone. If it was pooled, it must not be used again.
+func forgetInternal(_ fd: Int32) {
+  descriptorClear(fd)
+  for index in 0..<ChannelTable.count {
+    let channel = ChannelTable.at(index)
+    guard channel.isOpen, Lock.acquire(channel.lockWord) else { continue }
+    let wasPooled =
+      channel.pointee.placeholders4.remove(fd) || channel.pointee.placeholders6.remove(fd)
+      || channel.pointee.fresh4.remove(fd) || channel.pointee.fresh6.remove(fd)
+    Lock.release(channel.lockWord)
+    if wasPooled { return }
+  }
+}
+
+/// shutdown(2).
+@c @implementation
+public func fs_shutdown(_ fd: Int32, _ how: Int32) -> Int64 {
+  guard how >= 0, how <= 2 else {
+    return descriptorKind(fd) == .connection ? failure(EINVAL) : pass
+  }
+  return withConnection(fd) { socket, channel in
+    guard socket.pointee.state == .connected else {
+      // As Linux does with a connection attempt: it ends.
+      return failure(ENOTCONN)
+    }
+    var flags: UInt8 = 0
+    var edges: UInt32 = 0
+    if how != 1 {
+      flags |= CommandFlags.shutRead
+      edges |= Ready.input | Ready.peerHangUp
+      socket.pointee.flags.insert(.readShut)
+    }
+    if how != 0, !socket.pointee.flags.contains(.writeShut) {
+      flags |= CommandFlags.shutWrite
+      edges |= Ready.output
+      socket.pointee.flags.insert(.writeShut)
+    }
+    guard flags != 0 else { return 0 }
+    channel.send(Command(.shutdown, slot: socket.pointee.slot, flags: flags))
+    channel.publish()
+    socket.updateReadiness()
+    if how == 2 || socket.pointee.flags.contains(.peerFinished) { edges |= Ready.hangUp }
+    channel.notify(socket, edges)
+    return 0
+  }
+}

@@ -1,0 +1,150 @@
+import CShim
+import Synchronization
+
+/// read(2).
+@c @implementation
+public func fs_read(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ count: Int) -> Int64 {
+  var vector = iovec(iov_base: buffer, iov_len: count)
+  return receive(fd, &vector, 1, 0)
+}
+
+/// readv(2).
+@c @implementation
+public func fs_readv(_ fd: Int32, _ vectors: UnsafePointer<iovec>?, _ count: Int32) -> Int64 {
+  guard let vectors, count >= 0, count <= 1024 else { return failure(EINVAL) }
+  return receive(fd, vectors, Int(count), 0)
+}
+
+/// recv(2) and recvfrom(2).
+@c @implementation
+public func fs_recvfrom(
+  _ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ count: Int, _ flags: Int32,
+  _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?
+) -> Int64 {
+  var vector = iovec(iov_base: buffer, iov_len: count)
+  let result = receive(fd, &vector, 1, flags)
+  // A stream has no sender per datagram: as Linux, none is told.
+  if result >= 0, let length { length.pointee = 0 }
+  return result
+}
+
+/// recvmsg(2).
+@c @implementation
+public func fs_recvmsg(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>?, _ flags: Int32)
+  -> Int64
+{
+  guard let message else { return failure(EFAULT) }
+  guard message.pointee.msg_iovlen <= 1024 else { return failure(EMSGSIZE) }
+  let result: Int64
+  if let vectors = message.pointee.msg_iov {
+    result = receive(fd, vectors, Int(message.pointee.msg_iovlen), flags)
+  } else {
+    var none = iovec()
+    result = receive(fd, &none, 0, flags)
+  }
+  if result >= 0 {
+    message.pointee.msg_namelen = 0
+    message.pointee.msg_controllen = 0
+    message.pointee.msg_flags = 0
+  }
+  return result
+}
+
+private enum Flag {
+  static var outOfBand: Int32 { 0x1 }
+  static var peek: Int32 { 0x2 }
+  static var truncate: Int32 { 0x20 }
+  static var dontWait: Int32 { 0x40 }
+  static var waitAll: Int32 { 0x100 }
+  static var errorQueue: Int32 { 0x2000 }
+}
+
+private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int, _ flags: Int32)
+  -> Int64
+{
+  var cursor = VectorCursor(vectors, count)
+  var total: Int64 = 0
+  var limit: UInt64 = 0
+  while true {
+    var mayWait = false
+    var timeout: UInt64 = 0
+    var index: UInt32 = 0
+    let result = withConnection(fd) { socket, channel in
+      mayWait = !socket.isNonblocking && flags & Flag.dontWait == 0
+      timeout = socket.pointee.receiveTimeout
+      index = socket.index
+      return receiveNow(socket, channel, &cursor, flags)
+    }
+    if result > 0 {
+      total += result
+      // MSG_PEEK|MSG_WAITALL would find the same bytes again; like Linux, what is there is enough.
+      if flags & Flag.waitAll == 0 || flags & Flag.peek != 0 || cursor.bytesLeft == 0 {
+        return total
+      }
+      continue
+    }
+    guard result == failure(EAGAIN), mayWait else { return total > 0 ? total : result }
+    if limit == 0 { limit = deadline(after: timeout) }
+    let error = waitForSocket(Int32(index), fd: fd, events: Ready.input, deadline: limit)
+    if error != 0 { return total > 0 ? total : failure(error) }
+  }
+}
+
+/// Takes what is there. The lock is held.
+@inline(__always)
+private func receiveNow(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32
+) -> Int64 {
+  if flags & (Flag.outOfBand | Flag.errorQueue) != 0 {
+    return failure(flags & Flag.outOfBand != 0 ? EINVAL : EAGAIN)
+  }
+  guard cursor.bytesLeft > 0 else { return 0 }
+  if socket.pointee.received.count == 0 {
+    channel.drain()
+    if socket.pointee.received.count == 0 { return nothingReceived(socket) }
+  }
+  if flags & Flag.peek != 0 { return peek(socket, channel, cursor) }
+  let discards = flags & Flag.truncate != 0
+  var taken = 0
+  while cursor.bytesLeft > 0, socket.pointee.received.count > 0 {
+    let chunk = socket.pointee.received.head
+    let piece = channel.pointee.pieces.records[Int(chunk)]
+    let part = min(Int(piece.length), cursor.bytesLeft)
+    let source = channel.receiveBytes(chunk) + Int(piece.offset)
+    cursor.advance(part) { memory, done, count in
+      if !discards { memory.copyMemory(from: source + done, byteCount: count) }
+    }
+    channel.pointee.pieces.dropFirst(UInt32(part), of: &socket.pointee.received)
+    taken += part
+  }
+  socket.pointee.unreported &+= UInt32(taken)
+  if socket.pointee.received.count == 0 { socket.updateReadiness() }
+  channel.noteRead(socket)
+  return Int64(taken)
+}
+
+private func peek(_ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor) -> Int64
+{
+  var cursor = start
+  var chunk = socket.pointee.received.head
+  var taken = 0
+  while cursor.bytesLeft > 0, chunk != .max {
+    let piece = channel.pointee.pieces.records[Int(chunk)]
+    let part = min(Int(piece.length), cursor.bytesLeft)
+    let source = channel.receiveBytes(chunk) + Int(piece.offset)
+    cursor.advance(part) { memory, done, count in
+      memory.copyMemory(from: source + done, byteCount: count)
+    }
+    taken += part
+    chunk = piece.next
+  }
+  return Int64(taken)
+}
+
+/// What a read answers that finds no bytes: the order of tcp_recvmsg of Linux.
+private func nothingReceived(_ socket: SocketPointer) -> Int64 {
+  if socket.pointee.flags.contains(.peerFinished) { return 0 }
+  if socket.pointee.error != 0 { return failure(Int32(socket.takeError())) }
+  if socket.pointee.flags.contains(.readShut) { return 0 }
+  return failure(EAGAIN)
+}

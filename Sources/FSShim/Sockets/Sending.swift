@@ -1,0 +1,329 @@
+import CShim
+import Synchronization
+
+/// write(2).
+@c @implementation
+public func fs_write(_ fd: Int32, _ buffer: UnsafeRawPointer?, _ count: Int) -> Int64 {
+  var vector = iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: count)
+  return transmit(fd, &vector, 1, 0)
+}
+
+/// writev(2).
+@c @implementation
+public func fs_writev(_ fd: Int32, _ vectors: UnsafePointer<iovec>?, _ count: Int32) -> Int64 {
+  guard let vectors, count >= 0, count <= 1024 else { return failure(EINVAL) }
+  return transmit(fd, vectors, Int(count), 0)
+}
+
+/// send(2) and sendto(2); the address means nothing to a stream that is connected.
+@c @implementation
+public func fs_sendto(
+  _ fd: Int32, _ buffer: UnsafeRawPointer?, _ count: Int, _ flags: Int32,
+  _ address: UnsafePointer<sockaddr>?, _ length: socklen_t
+) -> Int64 {
+  var vector = iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer), iov_len: count)
+  return transmit(fd, &vector, 1, flags)
+}
+
+/// sendmsg(2).
+@c @implementation
+public func fs_sendmsg(_ fd: Int32, _ message: UnsafePointer<msghdr>?, _ flags: Int32) -> Int64 {
+  guard let message else { return failure(EFAULT) }
+  guard message.pointee.msg_iovlen <= 1024 else { return failure(EMSGSIZE) }
+  if let vectors = message.pointee.msg_iov {
+    return transmit(fd, vectors, Int(message.pointee.msg_iovlen), flags)
+  }
+  var none = iovec()
+  return transmit(fd, &none, 0, flags)
+}
+
+enum SendFlag {
+  static var outOfBand: Int32 { 0x1 }
+  static var dontWait: Int32 { 0x40 }
+  static var noSignal: Int32 { 0x4000 }
+  static var more: Int32 { 0x8000 }
+}
+
+private func transmit(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int, _ flags: Int32)
+  -> Int64
+{
+  var cursor = VectorCursor(vectors, count)
+  return sendAll(fd, flags) { socket, channel in
+    sendNow(socket, channel, &cursor, flags)
+  } isComplete: {
+    cursor.bytesLeft == 0
+  }
+}
+
+/// Repeats a sending step until everything is sent, or waiting is not wanted: what blocking and
+/// non-blocking calls have in common.
+@inline(__always)
+func sendAll(
+  _ fd: Int32, _ flags: Int32, _ step: (SocketPointer, ChannelPointer) -> Int64,
+  isComplete: () -> Bool
+) -> Int64 {
+  var total: Int64 = 0
+  var limit: UInt64 = 0
+  while true {
+    var mayWait = false
+    var timeout: UInt64 = 0
+    var index: UInt32 = 0
+    let result = withConnection(fd) { socket, channel in
+      mayWait = !socket.isNonblocking && flags & SendFlag.dontWait == 0
+      timeout = socket.pointee.sendTimeout
+      index = socket.index
+      return step(socket, channel)
+    }
+    if result >= 0 { total += result }
+    if result < 0, result != failure(EAGAIN) || !mayWait {
+      if result == failure(EPIPE), total == 0, flags & SendFlag.noSignal == 0 {
+        fs_sys_raise(SIGPIPE)
+      }
+      return total > 0 ? total : result
+    }
+    if isComplete() || !mayWait { return total }
+    if limit == 0 { limit = deadline(after: timeout) }
+    let error = waitForSocket(Int32(index), fd: fd, events: Ready.output, deadline: limit)
+    if error != 0 { return total > 0 ? total : failure(error) }
+  }
+}
+
+/// Sends as much as there is room for. The lock is held.
+@inline(__always)
+private func sendNow(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32
+) -> Int64 {
+  let refusal = sendRefusal(socket, flags)
+  if refusal != 0 { return refusal }
+  guard cursor.bytesLeft > 0 else { return 0 }
+  var sent = 0
+  var hasDrained = false
+  while cursor.bytesLeft > 0 {
+    let room = SendRoom.find(socket, channel)
+    guard room > 0, let chunk = channel.pointee.chunks.take() else {
+      // Acknowledgements that have come make room.
+      if !hasDrained {
+        hasDrained = true
+        channel.publish()
+        channel.drain()
+        if socket.pointee.state == .connected { continue }
+      }
+      SendRoom.exhausted(socket, channel)
+      break
+    }
+    let part = min(min(cursor.bytesLeft, ChannelGeometry.sendChunkSize), room)
+    let memory = channel.sendBytes(chunk)
+    cursor.advance(part) { source, done, count in
+      (memory + done).copyMemory(from: source, byteCount: count)
+    }
+    let more = cursor.bytesLeft > 0 || flags & SendFlag.more != 0
+    channel.appendSend(socket, chunk, length: UInt32(part), more: more)
+    sent += part
+  }
+  channel.publish()
+  return sent > 0 ? Int64(sent) : failure(EAGAIN)
+}
+
+/// Why nothing can be sent on a socket, or 0: the order of tcp_sendmsg of Linux.
+@inline(__always)
+func sendRefusal(_ socket: SocketPointer, _ flags: Int32) -> Int64 {
+  if socket.pointee.state == .connected, socket.pointee.error == 0,
+    !socket.pointee.flags.contains(.writeShut), flags & SendFlag.outOfBand == 0
+  {
+    return 0
+  }
+  if socket.pointee.state == .connecting { return failure(EAGAIN) }
+  if socket.pointee.error != 0 { return failure(Int32(socket.takeError())) }
+  if socket.pointee.state != .connected || socket.pointee.flags.contains(.writeShut) {
+    return failure(EPIPE)
+  }
+  // Urgent data.
+  return failure(EOPNOTSUPP)
+}
+
+/// How much a connection may send now.
+enum SendRoom {
+  /// Bytes; 0 if it has to wait.
+  @inline(__always)
+  static func find(_ socket: SocketPointer, _ channel: ChannelPointer) -> Int {
+    let slot = channel.pointee.slots + Int(socket.pointee.slot)
+    let limit = socket.pointee.sendLimit
+    guard slot.pointee.sent.bytes < limit,
+      slot.pointee.sent.chunks < channel.pointee.chunks.allowance,
+      channel.hasRoom() || waitForEngine(channel)
+    else { return 0 }
+    return Int(limit - slot.pointee.sent.bytes)
+  }
+
+  /// The command ring is full: the engine is given a moment to take some.
+  private static func waitForEngine(_ channel: ChannelPointer) -> Bool {
+    guard channel.isOpen else { return false }
+    channel.publish()
+    channel.ringDoorbell()
+    for _ in 0..<16 {
+      fs_sys_yield()
+      channel.sendDelayed()
+      if channel.hasRoom() { return true }
+    }
+    return false
+  }
+
+  /// Notes that a write found too little room.
+  static func exhausted(_ socket: SocketPointer, _ channel: ChannelPointer) {
+    guard socket.pointee.state == .connected else { return }
+    socket.pointee.flags.insert(.wantsRoom)
+    socket.updateReadiness()
+    // With nothing of its own under way no acknowledgement will wake it.
+    let slot = channel.pointee.slots + Int(socket.pointee.slot)
+    if slot.pointee.sent.chunks < channel.pointee.chunks.allowance { channel.starve(socket) }
+  }
+}
+
+extension UnsafeMutablePointer<Channel> {
+  /// Queues a filled chunk. There is room for the command.
+  @inline(__always)
+  func appendSend(_ socket: SocketPointer, _ chunk: UInt32, length: UInt32, more: Bool) {
+    let number = socket.pointee.slot
+    pointee.chunks.sent(chunk, length: length, on: &pointee.slots[Int(number)].sent)
+    var command = Command(.send, slot: number, flags: more ? CommandFlags.more : 0)
+    command.chunk = chunk
+    command.length = length
+    pointee.commands.append(command)
+  }
+}
+
+/// sendfile(2).
+@c @implementation
+public func fs_sendfile(
+  _ out: Int32, _ source: Int32, _ offset: UnsafeMutablePointer<Int64>?, _ count: Int
+) -> Int64 {
+  if descriptorKind(source) == .connection { return failure(EINVAL) }
+  guard descriptorKind(out) == .connection else { return pass }
+  let start = offset?.pointee ?? Int64(fs_sys_lseek(source, 0, SEEK_CUR))
+  guard start >= 0 else { return start == failure(ESPIPE) ? failure(EINVAL) : start }
+  var position = start
+  // What the kernel sends at most in one call.
+  let end = start + Int64(min(count, 0x7fff_f000))
+  var isAtEnd = false
+  let result = sendAll(out, 0) { socket, channel in
+    sendFileNow(socket, channel, source, &position, end, &isAtEnd)
+  } isComplete: {
+    isAtEnd || position >= end
+  }
+  if position > start {
+    if let offset {
+      offset.pointee = position
+    } else {
+      _ = fs_sys_lseek(source, Int(position), SEEK_SET)
+    }
+  }
+  return result
+}
+
+/// Reads a part of a file into chunks and sends them. The lock is held.
+private func sendFileNow(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ file: Int32, _ position: inout Int64,
+  _ end: Int64, _ isAtEnd: inout Bool
+) -> Int64 {
+  let refusal = sendRefusal(socket, 0)
+  if refusal != 0 { return refusal }
+  var sent: Int64 = 0
+  var hasDrained = false
+  while position < end {
+    var chunks = InlineArray<16, UInt32>(repeating: 0)
+    let taken = takeChunks(socket, channel, Int(end - position), &chunks)
+    if taken == 0 {
+      if !hasDrained {
+        hasDrained = true
+        channel.publish()
+        channel.drain()
+        if socket.pointee.state == .connected { continue }
+      }
+      SendRoom.exhausted(socket, channel)
+      break
+    }
+    let wanted = min(Int(end - position), taken * ChannelGeometry.sendChunkSize)
+    let read = readFile(channel, file, position, chunks, wanted)
+    queueChunks(socket, channel, chunks, taken, max(read, 0), more: position + Int64(read) < end)
+    if read > 0 {
+      position += Int64(read)
+      sent += Int64(read)
+    }
+    if read < wanted {
+      isAtEnd = true
+      if read < 0, sent == 0 {
+        return read == -Int(ESPIPE) ? failure(EINVAL) : Int64(read)
+      }
+      break
+    }
+  }
+  channel.publish()
+  return sent > 0 || isAtEnd ? sent : failure(EAGAIN)
+}
+
+/// Takes as many chunks as a part of a file needs and the connection may have.
+private func takeChunks(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ bytes: Int,
+  _ chunks: inout InlineArray<16, UInt32>
+) -> Int {
+  let room = min(SendRoom.find(socket, channel), bytes)
+  let needed = min((room + ChannelGeometry.sendChunkSize - 1) / ChannelGeometry.sendChunkSize, 16)
+  guard needed > 0, channel.hasRoom(1) else { return 0 }
+  let commands = Int(channel.pointee.commands.freeCount(atLeast: UInt32(needed)) ?? 0)
+  var taken = 0
+  while taken < min(needed, commands), let chunk = channel.pointee.chunks.take() {
+    chunks[taken] = chunk
+    taken += 1
+  }
+  return taken
+}
+
+private func readFile(
+  _ channel: ChannelPointer, _ file: Int32, _ position: Int64, _ chunks: InlineArray<16, UInt32>,
+  _ wanted: Int
+) -> Int {
+  var vectors = InlineArray<16, iovec>(repeating: iovec())
+  var left = wanted
+  var count = 0
+  while left > 0 {
+    let part = min(left, ChannelGeometry.sendChunkSize)
+    vectors[count] = iovec(iov_base: channel.sendBytes(chunks[count]), iov_len: part)
+    left -= part
+    count += 1
+  }
+  return withUnsafeBytes(of: &vectors) { bytes in
+    guard let base = bytes.baseAddress else { return -Int(EINVAL) }
+    return fs_sys_preadv(
+      file, base.assumingMemoryBound(to: iovec.self), Int32(count), Int(position))
+  }
+}
+
+/// Sends the filled ones of several chunks, and gives the others back.
+private func queueChunks(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ chunks: InlineArray<16, UInt32>,
+  _ taken: Int, _ bytes: Int, more: Bool
+) {
+  var left = bytes
+  for position in 0..<taken {
+    guard left > 0 else {
+      channel.pointee.chunks.giveBack(chunks[position])
+      continue
+    }
+    let part = min(left, ChannelGeometry.sendChunkSize)
+    left -= part
+    channel.appendSend(socket, chunks[position], length: UInt32(part), more: left > 0 || more)
+  }
+}
+
+/// splice(2) and its like cannot reach into an engine: programs fall back to read and write.
+@c @implementation
+public func fs_splice(_ source: Int32, _ out: Int32) -> Int64 {
+  descriptorKind(source) == .connection || descriptorKind(out) == .connection
+    ? failure(EINVAL) : pass
+}
+
+/// pread(2), pwrite(2), lseek(2): a socket has no position.
+@c @implementation
+public func fs_pread_check(_ fd: Int32) -> Int64 {
+  descriptorKind(fd) == .connection ? failure(ESPIPE) : pass
+}
