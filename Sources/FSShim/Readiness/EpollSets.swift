@@ -116,8 +116,8 @@ extension ReadinessMemory {
   }
 }
 
-/// `copy` is a new descriptor of an epoll set.
-func epollDuplicated(_ index: Int32, _ copy: Int32) {
+/// `newDescriptor` is a duplicate of a descriptor of an epoll set.
+func epollDuplicated(_ index: Int32, _ newDescriptor: Int32) {
   guard let memory = ReadinessMemory.existing else { return }
   let number = UInt32(bitPattern: index)
   guard Lock.acquire(memory.setLock(number)) else { return }
