@@ -122,7 +122,7 @@ extension ControlServer {
     // its application.
     let outcome = ListeningSocket.inspect(packet.descriptors[0].number).flatMap { socket in
       services.listeners.listen(
-        connection.number, socket, backlog: Int(Int32(bitPattern: packet.message.argument)),
+        connection.number, socket, backlog: Self.backlog(packet.message.argument),
         isManaged: { address in
           services.paths.localAddresses().contains { $0.address == address }
         })
@@ -131,6 +131,12 @@ extension ControlServer {
     case .success(let number): reply.message.listener = number
     case .failure(let error): reply.message.status = error.code
     }
+  }
+
+  /// As listen(2): a negative backlog is as good as a very large one, and somaxconn limits both.
+  private static func backlog(_ argument: UInt32) -> Int {
+    let text = TextFile.read("/proc/sys/net/core/somaxconn")?.split(separator: "\n").first ?? ""
+    return min(Int(argument), Int(text) ?? 4096)
   }
 
   private func join(

@@ -8,7 +8,7 @@ struct InvitationBook {
 
   /// An engine without acceptor for an address and port.
   struct Place: Hashable {
-    var group: PortTable.Key
+    var group: SteeredPorts.Key
     var engine: Int
   }
 

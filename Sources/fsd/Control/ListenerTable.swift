@@ -38,7 +38,7 @@ final class ListenerTable {
   static let limitPerProcess = 1024
 
   private let engines: [any EngineControl]
-  let ports: PortTable
+  let ports: SteeredPorts
   private(set) var listeners: [UInt32: Listener] = [:]
   private var numbers: [UInt64: UInt32] = [:]
   private var nextNumber: UInt32 = 1
@@ -46,7 +46,7 @@ final class ListenerTable {
 
   init(engines: [any EngineControl], steering: any PortSteering) {
     self.engines = engines
-    ports = PortTable(steering: steering, engines: engines)
+    ports = SteeredPorts(steering: steering, engines: engines)
   }
 
   /// A process shows a listening socket. The result is the listener's number, or the errno value
@@ -131,8 +131,8 @@ final class ListenerTable {
     listeners[listener.description.number] = nil
   }
 
-  private func group(of description: ListenerDescription) -> PortTable.Key {
-    PortTable.Key(address: description.address, port: description.port)
+  private func group(of description: ListenerDescription) -> SteeredPorts.Key {
+    SteeredPorts.Key(address: description.address, port: description.port)
   }
 
   /// Whom to ask for acceptors: wherever an engine has none for an address and port (the sockets of
@@ -140,7 +140,7 @@ final class ListenerTable {
   /// growing pauses; `tick` counts seconds.
   func dueInvitations(tick: UInt64) -> [Invitation] {
     guard engines.count > 1 else { return [] }
-    var groups: [PortTable.Key: [Listener]] = [:]
+    var groups: [SteeredPorts.Key: [Listener]] = [:]
     for listener in listeners.values where !listener.acceptors.isEmpty {
       groups[group(of: listener.description), default: []].append(listener)
     }

@@ -9,16 +9,16 @@ final class ActivePorts {
   private var isCareful = true
 
   /// Steers the range, carefully at first.
-  init(range: ClosedRange<UInt16>, devices: [ManagedDevice]) throws(DeviceError) {
+  init(range: ClosedRange<UInt16>, devices: [ManagedDevice]) {
     self.range = range
     self.devices = devices
-    try steer()
+    steer()
     review()
   }
 
-  private func steer() throws(DeviceError) {
+  private func steer() {
     for device in devices {
-      try device.program.setActiveRange(range, flags: isCareful ? .kernelFlows : [])
+      device.program.setActiveRange(range, flags: isCareful ? .kernelFlows : [])
     }
   }
 
@@ -30,7 +30,7 @@ final class ActivePorts {
       let needsCare = count.live + count.timeWait + count.listening > 0
       guard needsCare != isCareful else { return }
       isCareful = needsCare
-      try steer()
+      steer()
     } catch {
       Log.note("ports \(range.lowerBound)-\(range.upperBound): \(error)")
     }

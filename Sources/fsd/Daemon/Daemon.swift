@@ -50,6 +50,7 @@ final class Daemon {
     try Preflight.checkPrivileges()
     try takeRuntimeDirectory()
     try watchSignals()
+    PinnedThread.prepareInterruption()
     Self.raiseDescriptorLimit()
     try Preflight.checkKernel()
     let journal = RestoreJournal(path: options.paths.journal)
@@ -195,7 +196,7 @@ extension Daemon {
           macAddress: interface.macAddress, mtu: interface.mtu)
       })
     self.paths = paths
-    activePorts = try ActivePorts(range: range, devices: devices)
+    activePorts = ActivePorts(range: range, devices: devices)
     updateAddresses()
     // What changed before the mirror was there.
     for link in network.links.values { paths.linkChanged(link) }
@@ -272,6 +273,7 @@ extension Daemon {
 
   private func tick() {
     ticks += 1
+    for engine in engines { engine.ensureProgress() }
     server?.tick()
     if ticks % Self.activePortsPeriod == 0 { activePorts?.review() }
   }

@@ -5,7 +5,11 @@ import Glibc
 enum RuntimeDirectory {
   /// Makes the directory if it is missing; true when it was.
   static func make(_ path: String) throws(Failure) -> Bool {
-    if unsafe mkdir(path, 0o755) == 0 { return true }
+    if unsafe mkdir(path, 0o755) == 0 {
+      // Applications of all users look for the socket in it, whatever the umask says.
+      unsafe chmod(path, 0o755)
+      return true
+    }
     let code = errno
     if code == EEXIST { return false }
     throw Failure("cannot make the runtime directory \(path): \(SystemError.text(of: code))")

@@ -34,6 +34,18 @@ extension EngineLoop {
     return id
   }
 
+  /// Ends the channels of applications that made their eventfd block its writer.
+  mutating func closeStuckChannels() {
+    for id in stuckChannels {
+      guard let channel = channels[Int(id.raw)] else { continue }
+      engine.detachChannel(id, abort: true, now: .current)
+      outbox.post([
+        .violation(engine: index, channel: channel, reason: "its eventfd blocks who writes it")
+      ])
+    }
+    stuckChannels.removeAll(keepingCapacity: true)
+  }
+
   /// Tells the control thread what the engine has to say.
   mutating func reportToControl() {
     var notices: [EngineNotice] = []

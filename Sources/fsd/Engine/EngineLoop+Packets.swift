@@ -78,7 +78,8 @@ extension EngineLoop {
   mutating func wakeApplications() {
     engine.drainWakeups { id in
       counters.wakeUps &+= 1
-      EventDescriptor.ring(wakeDescriptors[Int(id.raw)])
+      if !EventDescriptor.ring(wakeDescriptors[Int(id.raw)]) { stuckChannels.append(id) }
     }
+    if !stuckChannels.isEmpty { closeStuckChannels() }
   }
 }

@@ -46,6 +46,8 @@ struct EngineLoop: ~Copyable {
   /// Attached channels by number, and the eventfds that wake their applications.
   var channels: [Channel?] = []
   var wakeDescriptors: [Int32] = []
+  /// Channels whose eventfd blocked this thread.
+  var stuckChannels: [ChannelID] = []
   /// Engines to which frames were handed over in this round.
   var handedOver: [Bool]
   var counters = LoopCounters()

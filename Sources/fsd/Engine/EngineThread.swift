@@ -82,12 +82,24 @@ final class EngineThread: EngineControl {
   }
 
   /// Runs `body` on the engine's thread and waits for it.
+  ///
+  /// An engine that does not answer may be stuck in the write to an eventfd which a hostile
+  /// application has made to block: it shares the descriptor's flags. The interruption gets it out,
+  /// and the engine closes the channel (`EngineLoop.wakeApplications`).
   private func perform<Result: Sendable>(
     _ body: @escaping @Sendable (inout EngineLoop) -> Result
   ) -> Result {
     let reply = Reply<Result>()
     mailbox.post { loop in reply.deliver(body(&loop)) }
-    return reply.wait()
+    while true {
+      if let result = reply.wait(seconds: 1) { return result }
+      thread.interrupt()
+    }
+  }
+
+  /// Returns when the engine has gone round its loop, which frees it if it is stuck.
+  func ensureProgress() {
+    perform { _ in }
   }
 
   /// Ends the thread. Nothing else may be asked afterwards.

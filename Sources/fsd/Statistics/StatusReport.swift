@@ -104,7 +104,7 @@ enum StatusReport {
     }
   }
 
-  private static func port(_ key: PortTable.Key, _ treatment: PortTreatment) -> JSON {
+  private static func port(_ key: SteeredPorts.Key, _ treatment: PortTreatment) -> JSON {
     .object([
       JSON.Member("address", .string(key.address.description)),
       JSON.Member("port", .count(Int(key.port))),

@@ -18,10 +18,11 @@ struct EventDescriptor: Sendable {
     Self.ring(descriptor.number)
   }
 
-  /// As `ring()`, for a bare descriptor.
+  /// As `ring()`, for a bare descriptor. False when the write blocked and was interrupted.
   @inline(__always)
-  static func ring(_ number: Int32) {
-    _ = eventfd_write(number, 1)
+  @discardableResult
+  static func ring(_ number: Int32) -> Bool {
+    eventfd_write(number, 1) == 0 || errno != EINTR
   }
 
   /// Takes what was rung so far; false when nothing was.

@@ -34,6 +34,7 @@ struct PinnedThread {
       &thread, &attributes,
       { argument in
         if let argument = unsafe argument {
+          PinnedThread.allowInterruption()
           unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
         }
         return nil
@@ -44,6 +45,29 @@ struct PinnedThread {
     }
     _ = unsafe pthread_setname_np(thread, String(name.prefix(15)))
     handle = thread
+  }
+
+  /// Interrupts the system call in which the thread may be stuck. `prepareInterruption` comes first.
+  func interrupt() {
+    pthread_kill(handle, Self.interruption)
+  }
+
+  /// Sent to no one by default, and ignored.
+  private static let interruption = SIGURG
+
+  /// A signal that is ignored interrupts nothing: this one gets a handler that does nothing.
+  static func prepareInterruption() {
+    var action = sigaction()
+    unsafe action.__sigaction_handler.sa_handler = { _ in }
+    unsafe sigaction(interruption, &action, nil)
+  }
+
+  /// The calling thread can be interrupted, whatever its maker has blocked.
+  private static func allowInterruption() {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, interruption)
+    unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
   }
 
   /// Waits for the thread's end.

@@ -23,12 +23,14 @@ final class Reply<Result: Sendable>: Sendable {
     unsafe sem_post(semaphore)
   }
 
-  /// Waits for the result.
-  func wait() -> Result {
-    while true {
-      // Interrupted by a signal: look, and wait again.
-      _ = unsafe sem_wait(semaphore)
-      if let value = result.withLock({ $0 }) { return value }
+  /// Waits for the result; nil when it has not come after so many seconds.
+  func wait(seconds: Int) -> Result? {
+    var deadline = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &deadline)
+    deadline.tv_sec += seconds
+    while unsafe sem_timedwait(semaphore, &deadline) == -1 {
+      if errno != EINTR { return nil }
     }
+    return result.withLock { $0 }
   }
 }

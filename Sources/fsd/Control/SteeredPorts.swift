@@ -2,7 +2,7 @@ import FSStack
 
 /// Which ports are steered to the engines, and how. Follows the listeners: a port is steered while
 /// one listens on it, and until its last connection is gone.
-final class PortTable {
+final class SteeredPorts {
   /// One entry of the XDP program's map.
   struct Key: Hashable {
     /// Specific, or the unspecified address of a family.

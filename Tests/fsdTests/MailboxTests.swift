@@ -1,0 +1,66 @@
+import Glibc
+import Testing
+
+@testable import fsd
+
+/// What an engine's thread is to its mailbox.
+private struct Owner: ~Copyable {
+  var log: [Int] = []
+}
+
+extension Serially {
+  @Suite struct MailboxTests {
+    @Test func tasksRunInOrderOnTheOwner() throws {
+      let mailbox = Mailbox<Owner>(doorbell: try EngineDoorbell())
+      #expect(!mailbox.hasTasks)
+      for number in 0..<3 { mailbox.post { $0.log.append(number) } }
+      #expect(mailbox.hasTasks)
+      var owner = Owner()
+      for task in mailbox.take() { task(&owner) }
+      #expect(owner.log == [0, 1, 2])
+      #expect(!mailbox.hasTasks)
+      #expect(mailbox.take().isEmpty)
+    }
+
+    @Test func onlyASleeperIsRung() throws {
+      let doorbell = try EngineDoorbell()
+      let mailbox = Mailbox<Owner>(doorbell: doorbell)
+      mailbox.post { _ in }
+      #expect(!doorbell.event.drain(), "it is awake and looks by itself")
+      doorbell.announceSleep()
+      mailbox.post { _ in }
+      mailbox.post { _ in }
+      #expect(doorbell.event.drain())
+      #expect(!doorbell.ringIfAsleep(), "once per sleep")
+      doorbell.announceSleep()
+      doorbell.endSleep()
+      #expect(!doorbell.ringIfAsleep())
+    }
+
+    @Test func replyComesFromAnotherThread() throws {
+      let reply = Reply<Int>()
+      let thread = try PinnedThread(name: "replier", processor: 0) { reply.deliver(42) }
+      #expect(reply.wait(seconds: 10) == 42)
+      thread.join()
+      #expect(Reply<Int>().wait(seconds: 0) == nil)
+    }
+
+    @Test func interruptionEndsABlockedWrite() throws {
+      PinnedThread.prepareInterruption()
+      let event = try EventDescriptor()
+      // What a hostile application can do with the eventfd that it shares with the daemon.
+      let number = event.descriptor.number
+      #expect(fcntl(number, F_SETFL, 0) == 0)
+      var full: UInt64 = .max - 1
+      #expect(unsafe write(number, &full, 8) == 8)
+      let reply = Reply<Bool>()
+      let thread = try PinnedThread(name: "writer", processor: 0) {
+        reply.deliver(EventDescriptor.ring(number))
+      }
+      #expect(reply.wait(seconds: 1) == nil, "it blocks")
+      thread.interrupt()
+      #expect(reply.wait(seconds: 10) == false)
+      thread.join()
+    }
+  }
+}

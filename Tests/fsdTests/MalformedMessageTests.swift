@@ -1,0 +1,88 @@
+import FSRing
+import Glibc
+import Testing
+
+@testable import fsd
+
+// What no correct program sends ends its connection and nothing else.
+
+private func bytes(of message: ControlMessage) -> [UInt8] {
+  unsafe withUnsafeBytes(of: message) { unsafe Array($0) }
+}
+
+private func changed(_ change: (inout ControlMessage) -> Void) -> [UInt8] {
+  var message = ControlMessage(.hello, request: 1)
+  change(&message)
+  return bytes(of: message)
+}
+
+extension Serially {
+  @Suite struct MalformedMessageTests {
+    @Test func malformedPacketsCloseTheirConnectionOnly() throws {
+      let server = try TestServer()
+      let witness = try server.connect()
+      _ = try witness.ask(.hello)
+      let before = openDescriptors()
+      let packets: [(name: String, bytes: [UInt8])] = [
+        ("short", Array(changed { _ in }.dropLast())),
+        ("one byte", [0]),
+        ("long", changed { _ in } + [0]),
+        ("very long", [UInt8](repeating: 0xff, count: 60_000)),
+        ("magic", changed { $0.magic = 0 }),
+        ("version", changed { $0.version = 2 }),
+        ("kind 0", changed { $0.kind = 0 }),
+        ("unknown kind", changed { $0.kind = 99 }),
+        ("the daemon's own kind", changed { $0.kind = ControlKind.invite.rawValue }),
+        ("not introduced", changed { $0.kind = ControlKind.channel.rawValue }),
+      ]
+      for packet in packets {
+        let client = try server.connect()
+        client.sendRaw(packet.bytes)
+        #expect(client.isClosed, "\(packet.name)")
+      }
+      server.run()
+      #expect(server.server.connections.count == 1)
+      #expect(try witness.ask(.channel)?.message.status == 0)
+      server.engines[0].channels.removeAll()
+      #expect(openDescriptors() <= before + 2, "one channel's eventfds")
+    }
+
+    @Test func descriptorsThatDoNotBelongCloseTheConnection() throws {
+      let server = try TestServer()
+      let descriptor = try EventDescriptor().descriptor
+      let cases: [(kind: ControlKind, count: Int)] = [
+        (.hello, 1), (.listen, 0), (.listen, 2), (.statistics, 8), (.hello, 12),
+      ]
+      let before = openDescriptors()
+      for (kind, count) in cases {
+        let client = try server.connect()
+        _ = try client.ask(.hello)
+        let reply = try client.ask(
+          kind, descriptors: Array(repeating: descriptor, count: count))
+        #expect(reply == nil, "\(kind) with \(count) descriptors")
+      }
+      server.run()
+      #expect(openDescriptors() == before)
+    }
+
+    @Test func nothingLeaksOverManyRequests() throws {
+      let server = try TestServer()
+      let (socket, _) = try listeningSocket()
+      func round() throws {
+        let client = try server.connect()
+        _ = try client.ask(.hello)
+        for _ in 0..<4 { _ = try client.ask(.channel) }
+        for _ in 0..<4 { _ = try client.ask(.listen, descriptors: [socket]) }
+        _ = try client.ask(.hello, descriptors: [socket, socket])
+      }
+      try round()
+      server.run()
+      let before = openDescriptors()
+      for _ in 0..<25 { try round() }
+      server.run()
+      #expect(server.server.connections.isEmpty)
+      #expect(server.steering.ports.values.allSatisfy { $0 == .draining })
+      #expect(openDescriptors() == before)
+    }
+  }
+}
