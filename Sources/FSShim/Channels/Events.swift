@@ -67,8 +67,11 @@ extension UnsafeMutablePointer<Channel> {
       breakChannel()
       return
     }
-    // After close() only acknowledgements matter.
-    guard slot.pointee.socket != 0 else { return }
+    // After close() only what gives chunks back matters.
+    guard slot.pointee.socket != 0 else {
+      if event.flags & EventFlags.failed != 0 { pointee.chunks.freeAll(on: &slot.pointee.sent) }
+      return
+    }
     progress(event, SocketTable.at(slot.pointee.socket - 1), slot)
   }
 

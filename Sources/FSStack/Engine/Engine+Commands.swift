@@ -126,8 +126,14 @@ extension Engine {
       Int(command.offset) + Int(command.length) <= ChannelGeometry.sendChunkSize
     else { return .chunkRangeInvalid }
     guard !connections[id].flags.contains(.finQueued) else { return .sendAfterShutdown }
-    // A dead connection: the application has got all its chunks back, or will at once.
-    guard connections[id].state != .closed else { return nil }
+    guard connections[id].state != .closed else {
+      // A dead connection. The event that says so returns all chunks that the application has sent
+      // by the time it reads it. When it closes first it gets no such event: count the bytes.
+      if connections[id].flags.contains(.reportFailed) {
+        connections[id].unreportedAcknowledged += command.length
+      }
+      return nil
+    }
     channels[channel][send: command.chunk] = SendChunk(
       next: .max, offset: command.offset, length: UInt16(command.length))
     channels[channel].sendChunksInUse += 1

@@ -21,7 +21,7 @@ final class RandomTraffic {
     self.simulation = simulation
     random = SplitMix64(seed: seed)
     givesUpAfter = givesUp ? Int.random(in: 0...bytesToSend * 2 + 1, using: &random) : nil
-    socket.sendBuffer = Int.random(in: 1...64 * 1024, using: &random)
+    socket.sendBuffer = Int.random(in: 500...64 * 1024, using: &random)
     if random.chance(0.5) { socket.setOption(level: 6, name: 1, 1) }
   }
 

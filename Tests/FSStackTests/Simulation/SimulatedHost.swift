@@ -65,6 +65,8 @@ final class SimulatedHost {
   private(set) var engines: [SimulatedEngine] = []
   /// The queue, and so the engine, on which a frame arrives.
   var queue: ([UInt8]) -> Int = { _ in 0 }
+  /// Destinations that its engines have asked the control plane for.
+  var pathRequests: [IPAddress] = []
   /// Frames for a host that has no engine: a `ScriptedPeer` reads them.
   var received: [[UInt8]] = []
 

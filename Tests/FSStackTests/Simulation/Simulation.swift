@@ -112,6 +112,9 @@ final class Simulation {
     }
   }
 
+  /// Milliseconds since the beginning.
+  var milliseconds: Double { Double((now - start).nanoseconds) / 1_000_000 }
+
   // MARK: Engines
 
   /// Runs engines and woken applications until all sleep.
@@ -138,7 +141,7 @@ final class Simulation {
     engine.engine.finishBurst(now: now)
     for frame in engine.takeFrames() { send(frame, from: host) }
     engine.engine.drainViolations { engine.violations.append(($0, $1)) }
-    engine.engine.drainPathRequests { _ in }
+    engine.engine.drainPathRequests { hosts[host].pathRequests.append($0) }
     var woken: [TestApplication] = []
     engine.engine.drainWakeups { if let app = engine.applications[$0] { woken.append(app) } }
     for application in woken { application.wake(in: self) }

@@ -84,12 +84,15 @@ final class TestApplication {
     }
   }
 
-  /// connect(2); the socket tells how it ends.
+  /// connect(2); the socket tells how it ends. Where both sides connect, one must be the server of
+  /// the pattern, and both must name its port.
+  @discardableResult
   func connect(
-    to address: IPAddress, port: UInt16, localPort: UInt16 = 0, isServer: Bool = false
+    to address: IPAddress, port: UInt16, localPort: UInt16 = 0, serverPort: UInt16? = nil
   ) -> TestSocket {
     guard let slot = freeSlots.popLast() else { fatalError("no free slot") }
-    let socket = TestSocket(self, slot: slot, port: port, isServer: isServer)
+    let isServer = serverPort != nil && serverPort == localPort
+    let socket = TestSocket(self, slot: slot, port: serverPort ?? port, isServer: isServer)
     socket.isConnected = false
     sockets[slot] = socket
     var command = Command(.connect, slot: slot)

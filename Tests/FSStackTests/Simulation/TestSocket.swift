@@ -170,7 +170,12 @@ final class TestSocket {
         chunks.removeFirst()
       }
     }
-    // What was posted before the engine saw the close is stale.
+    if event.flags & EventFlags.failed != 0 {
+      // All chunks are back, those of commands that the engine had not seen yet, too.
+      application.freeChunks += chunks.map(\.chunk)
+      chunks.removeAll()
+    }
+    // What else was posted before the engine saw the close is stale.
     if isClosed { return nil }
     if error != nil { return "an event after failure" }
     if event.flags & EventFlags.data != 0 {
@@ -194,9 +199,6 @@ final class TestSocket {
     if event.flags & EventFlags.failed != 0 {
       if event.error == 0 { return "failed without error" }
       error = event.error
-      // All chunks are back, those of commands that the engine had not seen yet, too.
-      application.freeChunks += chunks.map(\.chunk)
-      chunks.removeAll()
     }
     return nil
   }

@@ -49,6 +49,11 @@ final class Trace {
   /// The lines without times.
   var lines: [String] { entries.map(\.line) }
 
+  /// The lines with the milliseconds, rounded, at which they were sent.
+  var timedLines: [String] {
+    entries.map { "\(Int((Double(($0.time - start).nanoseconds) / 1_000_000).rounded())) \($0.line)" }
+  }
+
   /// Forgets the entries, not the numbers they count from.
   func clear() { entries.removeAll() }
 
