@@ -50,7 +50,9 @@ extension XDPSocket {
     unsafe core.pointee = Core()
     var umem: OpaquePointer?
     var umemConfiguration = xsk_umem_config()
-    umemConfiguration.fill_size = sizes.fill
+    // Twice the frames: the kernel shows a packet in the receive ring before it shows that it has
+    // taken the packet's frame from the fill ring, so for a moment the frame is in both.
+    umemConfiguration.fill_size = sizes.fill * 2
     umemConfiguration.comp_size = sizes.completion
     umemConfiguration.frame_size = sizes.frame
     var status = unsafe xsk_umem__create(
