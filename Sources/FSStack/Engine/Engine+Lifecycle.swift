@@ -143,9 +143,8 @@ extension Engine {
       nextHop: connection.nextHop, vlan: connection.vlan, interface: connection.interface,
       hasTimestamps: connection.flags.contains(.timestamps),
       windowField: UInt16(clamping: max(window, 1)))
-    // The peer's FIN is acknowledged from the record: the connection may be gone by the end of
-    // the burst.
-    sendAcknowledgement(record, now: now)
+    // A FIN of this burst is acknowledged from the record: the connection may be gone by its end.
+    if connection.flags.contains(.acknowledgeNow) { sendAcknowledgement(record, now: now) }
     retire(id)
     timeWait.insert(record)
   }

@@ -190,9 +190,12 @@ extension Engine {
   /// Sends the SYN or SYN-ACK, for the first time or again.
   private mutating func sendSynchronize(_ id: ConnectionID, now: Instant) -> Bool {
     guard connections[id].sendNext == connections[id].sendUnacknowledged else {
-      // Already out: only an acknowledgement can be owed.
-      connections[id].flags.remove(.acknowledgeNow)
-      return true
+      // Already out: only an acknowledgement can be owed, of a segment that was not acceptable.
+      guard connections[id].state == .synReceived,
+        connections[id].flags.contains(.acknowledgeNow)
+      else { return true }
+      let sequence = connections[id].sendMaximum
+      return transmit(id, at: sequence, length: 0, flags: .ack, now: now)
     }
     if connections[id].state == .synSent, !resolvePath(id) { return true }
     let sequence = connections[id].sendUnacknowledged

@@ -48,6 +48,7 @@ struct ScriptedPair {
   /// The peer opens a connection.
   func open() -> TestSocket {
     peer.open()
+    simulation.trace.keepsNumbers = true
     guard let socket = server.accept() else { fatalError("not accepted") }
     return socket
   }

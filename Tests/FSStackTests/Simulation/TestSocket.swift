@@ -8,7 +8,7 @@ enum StreamPattern {
   /// The byte at a position of the stream that goes to (or comes from) a server's port.
   static func byte(_ position: Int, port: UInt16, toServer: Bool) -> UInt8 {
     let key = UInt64(port) << 1 | (toServer ? 1 : 0)
-    let value = (UInt64(position) &+ key &* 0x1_0000_0001) &* 0x9e37_79b9_7f4a_7c15
+    let value = (UInt64(truncatingIfNeeded: position) &+ key &* 0x1_0000_0001) &* 0x9e37_79b9_7f4a_7c15
     return UInt8(truncatingIfNeeded: value >> 40)
   }
 }

@@ -41,6 +41,8 @@ final class Trace {
   private(set) var entries: [Entry] = []
   private var initial: [Direction: SequenceNumber] = [:]
   private let start: Instant
+  /// A further SYN does not begin new numbers: the test sends it where it means nothing.
+  var keepsNumbers = false
   /// Entries beyond this are not kept.
   private static let limit = 20_000
 
@@ -68,16 +70,31 @@ final class Trace {
     var segment = Segment()
     let result = frame.withUnsafeBytes { segment.parse($0, acceptPartialChecksum: false) }
     guard result == .segment, entries.count < Self.limit else { return }
-    let direction = Direction(
-      from: segment.source, fromPort: segment.sourcePort, to: segment.destination,
-      toPort: segment.destinationPort)
-    if segment.flags.contains(.syn) { initial[direction] = segment.sequence }
+    let direction = Self.direction(segment)
+    if segment.flags.contains(.syn), !keepsNumbers { initial[direction] = segment.sequence }
+    entries.append(entry(segment, sender, time, notes))
+  }
+
+  private func entry(
+    _ segment: Segment, _ sender: String, _ time: Instant, _ notes: [String]
+  ) -> Entry {
+    let direction = Self.direction(segment)
     let relative = (
       sequence: distance(segment.sequence, direction),
       acknowledgement: distance(segment.acknowledgement, direction.reversed)
     )
-    entries.append(
-      Entry(time: time, sender: sender, segment: segment, relative: relative, notes: notes))
+    return Entry(time: time, sender: sender, segment: segment, relative: relative, notes: notes)
+  }
+
+  private static func direction(_ segment: Segment) -> Direction {
+    Direction(
+      from: segment.source, fromPort: segment.sourcePort, to: segment.destination,
+      toPort: segment.destinationPort)
+  }
+
+  /// The line of a segment that has not been sent yet.
+  func wouldWrite(_ segment: Segment, _ sender: String) -> String {
+    entry(segment, sender, start, []).line
   }
 
   private func distance(_ number: SequenceNumber, _ direction: Direction) -> Int {
