@@ -8,8 +8,8 @@ protocol PortSteering: AnyObject {
   func setPort(_ address: IPAddress, _ port: UInt16, _ treatment: PortTreatment) throws
   /// They are the kernel's again.
   func removePort(_ address: IPAddress, _ port: UInt16)
-  /// Whether the kernel itself has connections with that local port.
-  func kernelHasFlows(onPort port: UInt16) -> Bool
+  /// Whether the kernel itself has connections with such a local port.
+  func kernelHasFlows(onPorts ports: ClosedRange<UInt16>) -> Bool
 }
 
 /// Which of a port's packets come to the engines.

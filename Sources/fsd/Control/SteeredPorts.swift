@@ -19,6 +19,15 @@ final class SteeredPorts {
   private let steering: any PortSteering
   private let engines: [any EngineControl]
   private var entries: [Key: Entry] = [:]
+  private var reviews: UInt64 = 0
+  private var looksSoon = false
+  private var nextPort = 0
+
+  /// Reviews from one look at the kernel's connections to the next: each costs some milliseconds,
+  /// because the kernel searches its whole table.
+  static let kernelReviewPeriod: UInt64 = 10
+  /// Ports looked at one by one in a review.
+  static let portsPerReview = 8
 
   init(steering: any PortSteering, engines: [any EngineControl]) {
     self.steering = steering
@@ -54,7 +63,7 @@ final class SteeredPorts {
     // otherwise be cut off.
     try steering.setPort(key.address, key.port, .exceptKernelFlows)
     entries[key] = Entry(listeners: [listener], treatment: .exceptKernelFlows)
-    relax(key)
+    looksSoon = true
     guard key.address.isUnspecified else { return }
     for (other, entry) in entries
     where other.port == key.port && !other.address.isUnspecified && entry.listeners.isEmpty
@@ -95,28 +104,42 @@ final class SteeredPorts {
     entries[key] = nil
   }
 
-  private func relax(_ key: Key) {
-    guard !steering.kernelHasFlows(onPort: key.port) else { return }
-    do {
-      try steering.setPort(key.address, key.port, .all)
-      entries[key]?.treatment = .all
-    } catch {
-      Log.note("port \(key.port): \(error)")
-    }
-  }
-
   /// Whether `review()` has anything to look at.
   var needsReview: Bool { entries.values.contains { $0.treatment != .all } }
 
   /// Looks again at what passes with time: connections of the kernel, and those of listeners that
   /// are no more. Once a second while `needsReview`.
   func review() {
-    for (key, entry) in entries {
-      switch entry.treatment {
-      case .all: continue
-      case .exceptKernelFlows: relax(key)
-      case .draining:
-        if engines.allSatisfy({ $0.connectionCount(onPort: key.port) == 0 }) { remove(key) }
+    for (key, entry) in entries where entry.treatment == .draining {
+      if engines.allSatisfy({ $0.connectionCount(onPort: key.port) == 0 }) { remove(key) }
+    }
+    reviews += 1
+    guard looksSoon || reviews % Self.kernelReviewPeriod == 0 else { return }
+    looksSoon = false
+    let careful = Set(
+      entries.lazy.filter { $0.value.treatment == .exceptKernelFlows }.map(\.key.port)
+    ).sorted()
+    guard let first = careful.first, let last = careful.last else { return }
+    if !steering.kernelHasFlows(onPorts: first...last) {
+      relax(Set(careful))
+    } else if careful.count > 1 {
+      let some = (0..<min(careful.count, Self.portsPerReview)).map {
+        careful[(nextPort + $0) % careful.count]
+      }
+      nextPort += some.count
+      relax(Set(some.filter { !steering.kernelHasFlows(onPorts: $0...$0) }))
+    }
+  }
+
+  /// The kernel has no connections on these ports: it need not be asked about each packet.
+  private func relax(_ ports: Set<UInt16>) {
+    for (key, entry) in entries
+    where entry.treatment == .exceptKernelFlows && ports.contains(key.port) {
+      do {
+        try steering.setPort(key.address, key.port, .all)
+        entries[key]?.treatment = .all
+      } catch {
+        Log.note("port \(key.port): \(error)")
       }
     }
   }

@@ -22,7 +22,7 @@ final class Daemon {
   private var ticks: UInt64 = 0
 
   /// Seconds between two looks for kernel sockets among the active ports.
-  private static let activePortsPeriod: UInt64 = 5
+  private static let activePortsPeriod: UInt64 = 10
 
   private init(_ options: DaemonOptions) throws(SystemError) {
     self.options = options

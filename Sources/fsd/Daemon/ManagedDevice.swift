@@ -93,9 +93,9 @@ final class DeviceSteering: PortSteering {
     for device in devices { device.program.removePort(address, port) }
   }
 
-  func kernelHasFlows(onPort port: UInt16) -> Bool {
+  func kernelHasFlows(onPorts ports: ClosedRange<UInt16>) -> Bool {
     do throws(DeviceError) {
-      let count = try KernelFlows.count(localPort: port)
+      let count = try KernelFlows.count(localPorts: ports)
       return count.live > 0 || count.timeWait > 0
     } catch {
       // Not knowing, the careful treatment stays.

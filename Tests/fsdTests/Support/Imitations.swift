@@ -98,7 +98,9 @@ final class ImitationSteering: PortSteering {
     ports[SteeredPorts.Key(address: address, port: port)] = nil
   }
 
-  func kernelHasFlows(onPort port: UInt16) -> Bool { kernelPorts.contains(port) }
+  func kernelHasFlows(onPorts ports: ClosedRange<UInt16>) -> Bool {
+    kernelPorts.contains { ports.contains($0) }
+  }
 
   /// The treatment of a port, by text.
   subscript(_ address: String, _ port: UInt16) -> PortTreatment? {
