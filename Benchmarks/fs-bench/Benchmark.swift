@@ -131,7 +131,7 @@ struct Benchmark {
   ) -> [String] {
     let names = [
       "retransmissions", "listen_queue_full", "transmit_queue_full", "no_receive_chunk",
-      "rx_dropped", "rx_ring_full", "rx_fill_ring_empty",
+      "receive_dropped", "receive_ring_full", "fill_ring_empty", "kick_dropped", "kick_failed",
     ]
     return names.compactMap { name in
       let count = after.sum(name) - before.sum(name)

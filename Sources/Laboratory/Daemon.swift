@@ -104,9 +104,14 @@ extension NetworkHost {
   /// Runs a command of fsd for the daemon of this host and returns what it prints.
   @discardableResult
   public func runDaemonCommand(_ arguments: [String]) throws -> String {
-    try run(
-      [laboratory.artifacts.daemon] + arguments,
-      environment: ["FSD_RUNTIME_DIR": runtimeDirectory], seconds: 20)
+    do {
+      return try run(
+        [laboratory.artifacts.daemon] + arguments,
+        environment: ["FSD_RUNTIME_DIR": runtimeDirectory], seconds: 20)
+    } catch {
+      guard let process = daemon?.process, let end = process.poll() else { throw error }
+      throw LaboratoryError("fsd has ended with \(end)\n\(process.errorOutput.suffix(4000))")
+    }
   }
 }
 

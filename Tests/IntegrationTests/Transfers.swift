@@ -12,9 +12,9 @@ extension Network {
     let items = items ?? content.items
     let directory = try laboratory.makeDirectory("download-\(laboratory.nextNumber())")
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    var arguments = ["curl", "-gsS", "--fail", "--max-time", "90"]
+    var arguments = ["curl", "-gsS", "--fail", "--max-time", "30"]
     for item in items { arguments += ["-o", "\(directory)/\(item.name)", base + item.name] }
-    try client.run(arguments, preloaded: preloaded, seconds: 120)
+    try client.run(arguments, preloaded: preloaded, seconds: 60)
     try compare(items, in: directory, sourceLocation: sourceLocation)
   }
 
@@ -24,9 +24,9 @@ extension Network {
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     for item in content.items { try? FileManager.default.removeItem(atPath: uploads + item.name) }
-    var arguments = ["curl", "-gsS", "--fail", "--max-time", "90", "-H", "Expect:"]
+    var arguments = ["curl", "-gsS", "--fail", "--max-time", "30", "-H", "Expect:"]
     for item in content.items { arguments += ["-T", content.path(item), base + item.name] }
-    try client.run(arguments, preloaded: preloaded, seconds: 120)
+    try client.run(arguments, preloaded: preloaded, seconds: 60)
     try compare(content.items, in: uploads, sourceLocation: sourceLocation)
   }
 
