@@ -60,6 +60,10 @@ struct Channel {
   var slotWatermark: UInt32
   /// Slots of the engine's half have been used below this.
   var acceptWatermark: UInt32 = 0
+  /// Sockets whose last write found too little room.
+  var wantingCount: UInt32 = 0
+  /// The engine has been told that acknowledgements are awaited, and has posted nothing since.
+  var hasAskedForSpace = false
   /// Sockets that wait for send chunks, in order.
   var starvedHead: UInt32 = .max
   var starvedTail: UInt32 = .max

@@ -10,11 +10,12 @@ func drainChannel(_ channel: Int32) {
   guard pointer.isOpen else { return }
   guard
     pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
-      || pointer.pointee.delayedCount > 0
+      || pointer.pointee.delayedCount > 0 || pointer.pointee.wantingCount > 0
   else { return }
   guard Lock.acquire(pointer.lockWord) else { return }
   pointer.drain()
   pointer.reportAll()
+  pointer.askForSpace()
   Lock.release(pointer.lockWord)
 }
 
@@ -39,6 +40,7 @@ extension UnsafeMutablePointer<Channel> {
         return
       }
       if ready == 0 { break }
+      pointee.hasAskedForSpace = false
       // In portions, so that the engine has room again soon.
       let portion = min(ready, 64)
       for position in 0..<portion { dispatch(pointee.events.element(at: position)) }
@@ -101,7 +103,7 @@ extension UnsafeMutablePointer<Channel> {
     if event.acknowledged > 0, socket.pointee.flags.contains(.wantsRoom),
       hasRoomAgain(socket, slot)
     {
-      socket.pointee.flags.remove(.wantsRoom)
+      forgetWish(socket)
       edges |= Ready.output
     }
     if event.flags & EventFlags.failed != 0 {
@@ -135,6 +137,8 @@ extension UnsafeMutablePointer<Channel> {
   /// are ours again.
   func failed(_ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>, error: UInt16) {
     pointee.chunks.freeAll(on: &slot.pointee.sent)
+    forgetWish(socket)
+    unstarve(socket)
     if socket.pointee.state == .connecting { socket.pointee.flags.insert(.connectFailed) }
     // A connection that nobody has accepted is still accepted; the error shows then.
     if socket.pointee.state != .queued { socket.pointee.state = .failed }
@@ -182,9 +186,33 @@ extension UnsafeMutablePointer<Socket> {
   }
 }
 
-// Sockets that wait for send chunks.
+// Sockets that wait for room to send.
 
 extension UnsafeMutablePointer<Channel> {
+  /// Notes that a write found too little room.
+  func noteWish(_ socket: SocketPointer) {
+    guard !socket.pointee.flags.contains(.wantsRoom) else { return }
+    socket.pointee.flags.insert(.wantsRoom)
+    pointee.wantingCount += 1
+  }
+
+  /// The opposite of `noteWish`.
+  func forgetWish(_ socket: SocketPointer) {
+    guard socket.pointee.flags.contains(.wantsRoom) else { return }
+    socket.pointee.flags.remove(.wantsRoom)
+    pointee.wantingCount -= 1
+  }
+
+  /// Someone may be about to sleep until there is room: the engine, which wakes nobody for mere
+  /// acknowledgements, shall do so for the next.
+  @inline(__always)
+  func askForSpace() {
+    guard pointee.wantingCount > 0, !pointee.hasAskedForSpace, hasRoom() else { return }
+    pointee.hasAskedForSpace = true
+    send(Command(.wantSpace))
+    publish()
+  }
+
   /// Puts a socket that found no send chunk at the end of the list of those who wait for one.
   func starve(_ socket: SocketPointer) {
     guard !socket.pointee.flags.contains(.starved) else { return }
@@ -209,7 +237,7 @@ extension UnsafeMutablePointer<Channel> {
       unstarve(socket)
       chances -= 1
       guard socket.pointee.flags.contains(.wantsRoom) else { continue }
-      socket.pointee.flags.remove(.wantsRoom)
+      forgetWish(socket)
       socket.updateReadiness()
       notify(socket, Ready.output)
     }

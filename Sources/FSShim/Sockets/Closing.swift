@@ -94,6 +94,7 @@ extension UnsafeMutablePointer<Channel> {
   @inline(__always)
   private func closeSlot(_ index: UInt32, _ socket: SocketPointer) {
     unstarve(socket)
+    forgetWish(socket)
     let number = socket.pointee.slot
     let slot = pointee.slots + Int(number)
     guard slot.pointee.socket == index + 1 else { return }

@@ -73,7 +73,7 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
       mayWait = !socket.isNonblocking && flags & Flag.dontWait == 0
       timeout = socket.pointee.receiveTimeout
       index = socket.index
-      return receiveNow(socket, channel, &cursor, flags)
+      return receiveNow(socket, channel, &cursor, flags, isFirst: total == 0)
     }
     if result > 0 {
       total += result
@@ -93,7 +93,8 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
 /// Takes what is there. The lock is held.
 @inline(__always)
 private func receiveNow(
-  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32,
+  isFirst: Bool
 ) -> Int64 {
   if flags & (Flag.outOfBand | Flag.errorQueue) != 0 {
     return failure(flags & Flag.outOfBand != 0 ? EINVAL : EAGAIN)
@@ -101,7 +102,7 @@ private func receiveNow(
   guard cursor.bytesLeft > 0 else { return 0 }
   if socket.pointee.received.count == 0 {
     channel.drain()
-    if socket.pointee.received.count == 0 { return nothingReceived(socket) }
+    if socket.pointee.received.count == 0 { return nothingReceived(socket, isFirst) }
   }
   if flags & Flag.peek != 0 { return peek(socket, channel, cursor) }
   let discards = flags & Flag.truncate != 0
@@ -142,8 +143,10 @@ private func peek(_ socket: SocketPointer, _ channel: ChannelPointer, _ start: V
 }
 
 /// What a read answers that finds no bytes: the order of tcp_recvmsg of Linux.
-private func nothingReceived(_ socket: SocketPointer) -> Int64 {
+private func nothingReceived(_ socket: SocketPointer, _ isFirst: Bool) -> Int64 {
   if socket.pointee.flags.contains(.peerFinished) { return 0 }
+  // A call that has bytes to answer leaves the error to the next.
+  if !isFirst, socket.pointee.error != 0 { return 0 }
   if socket.pointee.error != 0 { return failure(Int32(socket.takeError())) }
   if socket.pointee.flags.contains(.readShut) { return 0 }
   return failure(EAGAIN)

@@ -48,18 +48,18 @@ private func transmit(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int
   -> Int64
 {
   var cursor = VectorCursor(vectors, count)
-  return sendAll(fd, flags) { socket, channel in
-    sendNow(socket, channel, &cursor, flags)
+  return sendAll(fd, flags) { socket, channel, isFirst in
+    sendNow(socket, channel, &cursor, flags, isFirst)
   } isComplete: {
     cursor.bytesLeft == 0
   }
 }
 
 /// Repeats a sending step until everything is sent, or waiting is not wanted: what blocking and
-/// non-blocking calls have in common.
+/// non-blocking calls have in common. The step is told whether nothing has been sent yet.
 @inline(__always)
 func sendAll(
-  _ fd: Int32, _ flags: Int32, _ step: (SocketPointer, ChannelPointer) -> Int64,
+  _ fd: Int32, _ flags: Int32, _ step: (SocketPointer, ChannelPointer, Bool) -> Int64,
   isComplete: () -> Bool
 ) -> Int64 {
   var total: Int64 = 0
@@ -72,7 +72,7 @@ func sendAll(
       mayWait = !socket.isNonblocking && flags & SendFlag.dontWait == 0
       timeout = socket.pointee.sendTimeout
       index = socket.index
-      return step(socket, channel)
+      return step(socket, channel, total == 0)
     }
     if result >= 0 { total += result }
     if result < 0, result != failure(EAGAIN) || !mayWait {
@@ -91,9 +91,10 @@ func sendAll(
 /// Sends as much as there is room for. The lock is held.
 @inline(__always)
 private func sendNow(
-  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32,
+  _ isFirst: Bool
 ) -> Int64 {
-  let refusal = sendRefusal(socket, flags)
+  let refusal = sendRefusal(socket, flags, isFirst)
   if refusal != 0 { return refusal }
   guard cursor.bytesLeft > 0 else { return 0 }
   var sent = 0
@@ -124,16 +125,17 @@ private func sendNow(
   return sent > 0 ? Int64(sent) : failure(EAGAIN)
 }
 
-/// Why nothing can be sent on a socket, or 0: the order of tcp_sendmsg of Linux.
+/// Why nothing can be sent on a socket, or 0: the order of tcp_sendmsg of Linux. The error of the
+/// connection is told only by a call that has sent nothing; one that has leaves it to the next.
 @inline(__always)
-func sendRefusal(_ socket: SocketPointer, _ flags: Int32) -> Int64 {
+func sendRefusal(_ socket: SocketPointer, _ flags: Int32, _ isFirst: Bool) -> Int64 {
   if socket.pointee.state == .connected, socket.pointee.error == 0,
     !socket.pointee.flags.contains(.writeShut), flags & SendFlag.outOfBand == 0
   {
     return 0
   }
   if socket.pointee.state == .connecting { return failure(EAGAIN) }
-  if socket.pointee.error != 0 { return failure(Int32(socket.takeError())) }
+  if socket.pointee.error != 0, isFirst { return failure(Int32(socket.takeError())) }
   if socket.pointee.state != .connected || socket.pointee.flags.contains(.writeShut) {
     return failure(EPIPE)
   }
@@ -171,7 +173,7 @@ enum SendRoom {
   /// Notes that a write found too little room.
   static func exhausted(_ socket: SocketPointer, _ channel: ChannelPointer) {
     guard socket.pointee.state == .connected else { return }
-    socket.pointee.flags.insert(.wantsRoom)
+    channel.noteWish(socket)
     socket.updateReadiness()
     // With nothing of its own under way no acknowledgement will wake it.
     let slot = channel.pointee.slots + Int(socket.pointee.slot)
@@ -205,8 +207,10 @@ public func fs_sendfile(
   // What the kernel sends at most in one call.
   let end = start + Int64(min(count, 0x7fff_f000))
   var isAtEnd = false
-  let result = sendAll(out, 0) { socket, channel in
-    sendFileNow(socket, channel, source, &position, end, &isAtEnd)
+  let result = sendAll(out, 0) { socket, channel, isFirst in
+    let refusal = sendRefusal(socket, 0, isFirst)
+    if refusal != 0 { return refusal }
+    return sendFileNow(socket, channel, source, &position, end, &isAtEnd)
   } isComplete: {
     isAtEnd || position >= end
   }
@@ -225,8 +229,6 @@ private func sendFileNow(
   _ socket: SocketPointer, _ channel: ChannelPointer, _ file: Int32, _ position: inout Int64,
   _ end: Int64, _ isAtEnd: inout Bool
 ) -> Int64 {
-  let refusal = sendRefusal(socket, 0)
-  if refusal != 0 { return refusal }
   var sent: Int64 = 0
   var hasDrained = false
   while position < end {
