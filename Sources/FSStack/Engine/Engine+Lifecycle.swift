@@ -84,7 +84,9 @@ extension Engine {
   /// Gives all send chunks back, as if their bytes had been acknowledged.
   private mutating func returnQueued(_ id: ConnectionID) {
     guard connections[id].sendHead != .max else { return }
-    let rest = connections[id].sendQueueEnd - connections[id].sendUnacknowledged
+    // SND.UNA may still stand at the SYN, which is no byte of the application.
+    let first = max(connections[id].sendUnacknowledged, connections[id].sendHeadSequence)
+    let rest = connections[id].sendQueueEnd - first
     freeQueued(id)
     connections[id].unreportedAcknowledged += UInt32(max(rest, 0))
     markDirty(id)

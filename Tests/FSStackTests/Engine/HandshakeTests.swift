@@ -56,7 +56,10 @@ import Testing
 
   @Test func lostSegments() {
     let cases: [(lost: String, expected: [String])] = [
-      ("B> SYN 0", ["0 B> SYN 0", "1001 B> SYN 0", "1001 A> SYN ACK 0 ack 1", "1001 B> ACK 1 ack 1"]),
+      (
+        "B> SYN 0",
+        ["0 B> SYN 0", "1001 B> SYN 0", "1001 A> SYN ACK 0 ack 1", "1001 B> ACK 1 ack 1"]
+      ),
       (
         "A> SYN ACK 0 ack 1",
         [

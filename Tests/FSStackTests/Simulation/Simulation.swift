@@ -206,6 +206,7 @@ final class Simulation {
       ("transmit frames", SimulatedEngine.frameCount - statistics.freeTransmitFrames[0]),
     ]
     found += fillings.filter { $0.1 != 0 }.map { "\(name): \($0.1) \($0.0) in use" }
+    found += engine.violations.map { "\(name): \($0.1)" }
     return found + engine.applications.values.flatMap { $0.leftovers().map { "\(name): " + $0 } }
   }
 }

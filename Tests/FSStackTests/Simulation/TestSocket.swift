@@ -8,7 +8,8 @@ enum StreamPattern {
   /// The byte at a position of the stream that goes to (or comes from) a server's port.
   static func byte(_ position: Int, port: UInt16, toServer: Bool) -> UInt8 {
     let key = UInt64(port) << 1 | (toServer ? 1 : 0)
-    let value = (UInt64(truncatingIfNeeded: position) &+ key &* 0x1_0000_0001) &* 0x9e37_79b9_7f4a_7c15
+    let value =
+      (UInt64(truncatingIfNeeded: position) &+ key &* 0x1_0000_0001) &* 0x9e37_79b9_7f4a_7c15
     return UInt8(truncatingIfNeeded: value >> 40)
   }
 }
@@ -64,7 +65,7 @@ final class TestSocket {
   /// Sends the next `count` bytes of the pattern, as many as there is room for; returns how many.
   @discardableResult
   func send(_ count: Int, more: Bool = false) -> Int {
-    guard !isClosed, error == nil else { return 0 }
+    guard !isClosed, !isShut, error == nil else { return 0 }
     var rest = min(count, sendBuffer - (bytesSent - bytesAcknowledged))
     var sent = 0
     while rest > 0, let chunk = application.takeChunk() {

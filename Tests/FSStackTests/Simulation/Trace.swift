@@ -41,7 +41,7 @@ final class Trace {
   private(set) var entries: [Entry] = []
   private var initial: [Direction: SequenceNumber] = [:]
   private let start: Instant
-  /// A further SYN does not begin new numbers: the test sends it where it means nothing.
+  /// A further SYN of a flow does not begin new numbers: it is sent where it means nothing.
   var keepsNumbers = false
   /// Entries beyond this are not kept.
   private static let limit = 20_000
@@ -53,7 +53,9 @@ final class Trace {
 
   /// The lines with the milliseconds, rounded, at which they were sent.
   var timedLines: [String] {
-    entries.map { "\(Int((Double(($0.time - start).nanoseconds) / 1_000_000).rounded())) \($0.line)" }
+    entries.map {
+      "\(Int((Double(($0.time - start).nanoseconds) / 1_000_000).rounded())) \($0.line)"
+    }
   }
 
   /// Forgets the entries, not the numbers they count from.
@@ -71,7 +73,9 @@ final class Trace {
     let result = frame.withUnsafeBytes { segment.parse($0, acceptPartialChecksum: false) }
     guard result == .segment, entries.count < Self.limit else { return }
     let direction = Self.direction(segment)
-    if segment.flags.contains(.syn), !keepsNumbers { initial[direction] = segment.sequence }
+    if segment.flags.contains(.syn), !keepsNumbers || initial[direction] == nil {
+      initial[direction] = segment.sequence
+    }
     entries.append(entry(segment, sender, time, notes))
   }
 

@@ -1,0 +1,157 @@
+import Testing
+
+@testable import FSStack
+
+/// When acknowledgements and small segments go out.
+@Suite struct AcknowledgementTests {
+  /// Every second full segment at once, a single one after a delay (RFC 9293 section 3.8.6.3).
+  @Test func delayed() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    // An application that only receives has nothing to wait for.
+    pair.peer.send([], 1, count: 1460, ack: 1)
+    #expect(pair.peer.take() == [])
+    pair.simulation.run(for: .milliseconds(3))
+    #expect(pair.peer.take() == ["A> ACK 1 ack 1461"])
+    pair.peer.send([], 1461, count: 1460, ack: 1)
+    pair.peer.send([], 2921, count: 1460, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 4381"])
+
+    // One that answers is waited for, 40 ms.
+    socket.send(10)
+    pair.simulation.run(for: .milliseconds(1))
+    pair.peer.send([], 4381, count: 100, ack: 11)
+    _ = pair.peer.take()
+    pair.simulation.run(for: .milliseconds(30))
+    #expect(pair.peer.take() == [])
+    socket.send(5)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> PSH ACK 11:16 ack 4481"])
+    pair.peer.send([], 4481, count: 100, ack: 16)
+    pair.simulation.run(for: .milliseconds(50))
+    #expect(pair.peer.take() == ["A> ACK 16 ack 4581"])
+    #expect(socket.unread == 4580)
+  }
+
+  /// TCP_QUICKACK: what is owed goes out at once.
+  @Test func quick() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(10)
+    pair.simulation.run(for: .milliseconds(1))
+    pair.peer.send([], 1, count: 100, ack: 11)
+    _ = pair.peer.take()
+    socket.setOption(level: 6, name: 12, 1)
+    pair.simulation.run(for: .microseconds(10))
+    #expect(pair.peer.take() == ["A> ACK 11 ack 101"])
+  }
+
+  /// Out of order, in order again, and old: acknowledged at once (RFC 5681 section 4.2).
+  @Test func gaps() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    pair.peer.send([], 1461, count: 1460, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 1"])
+    pair.peer.send([], 2921, count: 100, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 1"])
+    #expect(socket.unread == 0)
+    pair.peer.send([], 1, count: 1460, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 3021"])
+    pair.peer.send([], 1, count: 1460, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 3021"])
+    // Overlapping both what is there and what is new.
+    pair.peer.send([], 2000, count: 1460, ack: 1)
+    pair.simulation.run(for: .milliseconds(50))
+    #expect(pair.peer.take() == ["A> ACK 1 ack 3460"])
+    socket.read()
+    #expect(socket.bytesReceived == 3459 && socket.firstWrongByte == nil)
+  }
+
+  /// The ranges beyond a gap are reported, the most recent first (RFC 2018 section 4).
+  @Test func selective() {
+    let pair = ScriptedPair()
+    pair.peer.send(.syn, 0) { $0.options.sackPermitted = true }
+    pair.peer.send([], 1, ack: 1)
+    for sequence in [301, 101, 501, 401, 701, 901] {
+      pair.peer.send([], sequence, count: 100, ack: 1)
+    }
+    guard let last = pair.simulation.trace.entries.last else { return }
+    let first = pair.peer.initial
+    let blocks = (0..<last.segment.options.sackCount).map {
+      [
+        last.segment.options.sackBlocks[$0].left - first,
+        last.segment.options.sackBlocks[$0].right - first,
+      ]
+    }
+    #expect(blocks == [[901, 1001], [101, 201], [301, 601], [701, 801]])
+  }
+
+  /// A FIN ahead of a gap is kept until the gap is filled.
+  @Test func finBehindGap() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    pair.peer.send(.fin, 101, count: 100, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 1"] && !socket.peerFinished)
+    pair.peer.send([], 1, count: 100, ack: 1)
+    #expect(pair.peer.take() == ["A> ACK 1 ack 202"] && socket.peerFinished)
+    #expect(socket.unread == 200)
+  }
+
+  // MARK: Nagle
+
+  /// A small segment waits for the acknowledgement of the one before, unless TCP_NODELAY.
+  @Test(arguments: [false, true])
+  func nagle(noDelay: Bool) {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    if noDelay { socket.setOption(level: 6, name: 1, 1) }
+    for _ in 0..<3 {
+      socket.send(10)
+      pair.simulation.run(for: .milliseconds(1))
+    }
+    if noDelay {
+      #expect(
+        pair.peer.take() == [
+          "A> PSH ACK 1:11 ack 1", "A> PSH ACK 11:21 ack 1", "A> PSH ACK 21:31 ack 1",
+        ])
+      return
+    }
+    #expect(pair.peer.take() == ["A> PSH ACK 1:11 ack 1"])
+    pair.peer.send([], 1, ack: 11)
+    #expect(pair.peer.take() == ["A> PSH ACK 11:31 ack 1"])
+    // A full segment does not wait.
+    socket.send(1460)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> PSH ACK 31:1491 ack 1"])
+    // Nor does the last one before FIN.
+    socket.send(1)
+    socket.shutdown()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> FIN PSH ACK 1491:1492 ack 1"])
+  }
+
+  /// MSG_MORE and TCP_CORK hold a partial segment, for 200 ms at most.
+  @Test(arguments: [false, true])
+  func corked(isOption: Bool) {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    if isOption { socket.setOption(level: 6, name: 3, 1) }
+    socket.send(10, more: !isOption)
+    pair.simulation.run(for: .milliseconds(150))
+    #expect(pair.peer.take() == [])
+    pair.simulation.run(for: .milliseconds(60))
+    #expect(pair.peer.take() == ["A> PSH ACK 1:11 ack 1"])
+    pair.peer.send([], 1, ack: 11)
+    socket.send(1460, more: !isOption)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> PSH ACK 11:1471 ack 1"])
+    pair.peer.send([], 1, ack: 1471)
+    socket.send(10, more: !isOption)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == [])
+    // The cork out, or a write without MSG_MORE.
+    if isOption { socket.setOption(level: 6, name: 3, 0) } else { socket.send(5) }
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> PSH ACK 1471:\(isOption ? 1481 : 1486) ack 1"])
+  }
+}

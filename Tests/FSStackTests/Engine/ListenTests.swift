@@ -1,0 +1,150 @@
+import FSRing
+import Testing
+
+@testable import FSStack
+
+/// The listen table: backlog, acceptors, hand-back.
+@Suite struct ListenTests {
+  private func states(_ pair: ScriptedPair) -> [TCPState: Int] {
+    pair.simulation.a.engines[0].engine.statistics().connections
+  }
+
+  /// Beyond the backlog a SYN is dropped, counted and not answered; the peer's next one may find
+  /// room.
+  @Test func backlog() {
+    let pair = ScriptedPair(backlog: 3)
+    let peers = (0..<5).map { ScriptedPeer(pair.simulation, port: 2000 + UInt16($0)) }
+    for peer in peers { peer.send(.syn, 0) }
+    #expect(states(pair)[.synReceived] == 3 && pair.drops(.listenQueueFull) == 2)
+    peers[0].send([], 1, ack: 1)
+    peers[1].send(.rst, 1)
+    #expect(states(pair)[.synReceived] == 1 && states(pair)[.established] == 1)
+    for peer in peers[3...] { peer.send(.syn, 0) }
+    #expect(states(pair)[.synReceived] == 3 && pair.drops(.listenQueueFull) == 2)
+    // Half-open connections whose peer is silent do not stay for ever.
+    pair.simulation.run(for: .seconds(200))
+    #expect(states(pair)[.synReceived, default: 0] == 0)
+    #expect(pair.server.accepted.count == 1)
+  }
+
+  /// Without an acceptor connections wait; who resumes or joins gets them, oldest first.
+  @Test func waitsForAcceptor() {
+    let pair = ScriptedPair()
+    pair.server.pause(1, true)
+    pair.simulation.run(for: .milliseconds(1))
+    let peers = (0..<3).map { ScriptedPeer(pair.simulation, port: 2000 + UInt16($0)) }
+    for peer in peers {
+      peer.open()
+      // Data that comes meanwhile is kept.
+      peer.send([], 1, count: 100, ack: 1)
+    }
+    #expect(pair.server.accepted.isEmpty)
+    pair.server.pause(1, false)
+    pair.simulation.run(for: .milliseconds(100))
+    #expect(pair.server.accepted.map(\.endpoint.remotePort) == [2000, 2001, 2002])
+    #expect(pair.server.accepted.map(\.unread) == [100, 100, 100])
+    let counters = pair.simulation.a.engines[0].engine.statistics().counters
+    #expect(counters.acceptsGlobal == 3)
+  }
+
+  /// Acceptors take turns; a remote one only gets what no local one takes.
+  @Test func acceptorsTakeTurns() {
+    let pair = ScriptedPair(backlog: 100)
+    let engine = pair.simulation.a.engines[0]
+    let second = TestApplication(on: engine)
+    let remote = TestApplication(on: engine)
+    second.listen(port: 80, now: pair.simulation.now)
+    remote.listen(port: 80, remote: true, now: pair.simulation.now)
+    for index in 0..<4 { ScriptedPeer(pair.simulation, port: 2000 + UInt16(index)).open() }
+    #expect(pair.server.accepted.count == 2 && second.accepted.count == 2)
+    pair.server.pause(1, true)
+    second.pause(1, true)
+    pair.simulation.run(for: .milliseconds(1))
+    ScriptedPeer(pair.simulation, port: 3000).open()
+    #expect(remote.accepted.count == 1)
+    let counters = engine.engine.statistics().counters
+    #expect(counters.acceptsLocal == 4 && counters.acceptsRemote == 1)
+  }
+
+  /// A channel without free slots is passed over.
+  @Test func slotsRunOut() {
+    let pair = ScriptedPair(backlog: 100)
+    for index in 0..<10 { ScriptedPeer(pair.simulation, port: 2000 + UInt16(index)).open() }
+    #expect(pair.server.accepted.count == 8)
+    for socket in pair.server.accepted { socket.close() }
+    pair.server.accepted.removeAll()
+    pair.simulation.run(for: .milliseconds(1))
+    // Nothing was sent, so the slots are free at once; the next to ask is a new connection.
+    ScriptedPeer(pair.simulation, port: 3000).open()
+    pair.simulation.run(for: .milliseconds(100))
+    #expect(!pair.server.accepted.isEmpty)
+  }
+
+  /// A connection that was given but not taken goes to another acceptor, or waits for one.
+  @Test func handBack() {
+    let pair = ScriptedPair()
+    let second = TestApplication(on: pair.simulation.a.engines[0])
+    let first = pair.open()
+    pair.server.pause(1, true)
+    first.handBack()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.server.accepted.isEmpty)
+    pair.peer.send([], 1, count: 50, ack: 1)
+    second.listen(port: 80, now: pair.simulation.now)
+    pair.simulation.run(for: .milliseconds(50))
+    let socket = second.accept()
+    #expect(socket?.unread == 50)
+    socket?.send(10)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take().last == "A> PSH ACK 1:11 ack 51")
+    socket?.read()
+    socket?.close(reset: true)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
+
+  /// A listener that goes resets what no one has taken, and only that.
+  @Test func removed() {
+    let pair = ScriptedPair()
+    let taken = pair.open()
+    pair.server.pause(1, true)
+    pair.simulation.run(for: .milliseconds(1))
+    let waiting = ScriptedPeer(pair.simulation, port: 2000)
+    waiting.open()
+    let halfOpen = ScriptedPeer(pair.simulation, port: 2001)
+    halfOpen.send(.syn, 0)
+    _ = pair.peer.take()
+    pair.simulation.a.engines[0].control { $0.removeListener(1) }
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> RST ACK 1 ack 1", "A> RST ACK 1 ack 1"])
+    #expect(taken.error == nil && states(pair)[.established] == 1)
+    ScriptedPeer(pair.simulation, port: 2002).send(.syn, 0)
+    #expect(pair.peer.take() == ["A> RST ACK 0 ack 1"])
+    taken.close(reset: true)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
+
+  /// The specific address before the wildcard, and IPv4 at an IPv6 wildcard unless that is IPv6-only.
+  @Test func addresses() {
+    for isIPv6Only in [false, true] {
+      let simulation = Simulation(engines: (1, 0))
+      let engine = simulation.a.engines[0]
+      engine.control {
+        $0.addListener(9, address: .unspecified, port: 80, ipv6Only: isIPv6Only, backlog: 1)
+      }
+      let peer = ScriptedPeer(simulation)
+      peer.send(.syn, 0)
+      #expect(peer.take() == [isIPv6Only ? "A> RST ACK 0 ack 1" : "A> SYN ACK 0 ack 1"])
+    }
+  }
+
+  /// The table is full: counted, not answered, and those there are undisturbed.
+  @Test func tableFull() {
+    var options = SimulatedHost.Options()
+    options.maximumConnections = 2
+    let pair = ScriptedPair(options: options)
+    for index in 0..<3 { ScriptedPeer(pair.simulation, port: 2000 + UInt16(index)).open() }
+    #expect(pair.drops(.connectionTableFull) >= 1 && pair.server.accepted.count == 2)
+  }
+}

@@ -1,0 +1,133 @@
+import Testing
+
+@testable import FSStack
+
+/// Losses: timers, fast retransmit, recovery.
+@Suite struct RetransmissionTests {
+  /// The timeout doubles from 200 ms (Linux's minimum) to 120 s, fifteen times, then ETIMEDOUT
+  /// (RFC 6298 section 5, RFC 9293 section 3.8.3).
+  @Test func backOff() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(10)
+    #expect(pair.simulation.run(within: .seconds(2000)) { socket.error != nil })
+    let times = pair.simulation.trace.entries.filter { $0.line == "A> PSH ACK 1:11 ack 1" }
+      .map { ($0.time - pair.simulation.start).nanoseconds / 1_000_000 }
+    #expect(times.count == 16)
+    for (index, (first, second)) in zip(times, times.dropFirst()).enumerated() {
+      let expected = min(UInt64(200) << UInt64(index), 120_000)
+      #expect((expected...expected + 2).contains(second - first), "\(times)")
+    }
+    #expect(socket.error == 110)
+    socket.close()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
+
+  /// TCP_USER_TIMEOUT ends it earlier.
+  @Test func userTimeout() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.setOption(level: 6, name: 18, 3000)
+    socket.send(10)
+    let begin = pair.simulation.milliseconds
+    #expect(pair.simulation.run(within: .seconds(2000)) { socket.error != nil })
+    #expect((3000.0...6500).contains(pair.simulation.milliseconds - begin))
+    #expect(socket.error == 110)
+  }
+
+  /// An acknowledgement of new data ends the back-off; the timer begins anew.
+  @Test func acknowledgementEndsBackOff() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(10)
+    pair.simulation.run(for: .milliseconds(1500))
+    #expect(pair.peer.take().count == 4)
+    pair.peer.send([], 1, ack: 11)
+    socket.send(10)
+    pair.simulation.run(for: .milliseconds(230))
+    #expect(pair.peer.take() == ["A> PSH ACK 11:21 ack 1", "A> PSH ACK 11:21 ack 1"])
+  }
+
+  /// Three duplicate acknowledgements send the missing segment at once; a partial one the next
+  /// (RFC 5681, RFC 6582).
+  @Test func fastRetransmit() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(20_000)
+    pair.simulation.run(for: .milliseconds(1))
+    // The initial window is ten segments.
+    #expect(pair.peer.take().count == 10)
+    for _ in 0..<2 { pair.peer.send([], 1, ack: 1461) }
+    _ = pair.peer.take()
+    for _ in 0..<2 { pair.peer.send([], 1, ack: 1461) }
+    #expect(pair.peer.take() == ["A> ACK 1461:2921 ack 1"])
+    // More duplicates let new segments out, at last.
+    for _ in 0..<6 { pair.peer.send([], 1, ack: 1461) }
+    #expect(
+      pair.peer.take().contains { $0.hasPrefix("A> ACK 16061:") || $0.hasPrefix("A> ACK 17521:") })
+    pair.peer.send([], 1, ack: 4381)
+    #expect(pair.peer.take().first == "A> ACK 4381:5841 ack 1")
+    let counters = pair.simulation.a.engines[0].engine.statistics().counters
+    #expect(counters.fastRetransmits == 1 && counters.timeouts == 0)
+  }
+
+  /// A window update, data or FIN in between is no duplicate.
+  @Test func notDuplicates() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(14_600)
+    pair.simulation.run(for: .milliseconds(1))
+    _ = pair.peer.take()
+    for index in 0..<6 {
+      pair.peer.window = UInt16(60_000 + index)
+      pair.peer.send([], 1, ack: 1)
+    }
+    pair.peer.send([], 1, count: 10, ack: 1)
+    pair.peer.send([], 11, count: 10, ack: 1)
+    pair.peer.send([], 21, count: 10, ack: 1)
+    #expect(!pair.peer.take().contains { $0.hasPrefix("A> ACK 1:") })
+  }
+
+  /// After a timeout: one segment, then two, and what the peer has already is not sent again.
+  @Test func slowStartAfterTimeout() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(14_600)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take().count == 10)
+    pair.simulation.run(for: .milliseconds(210))
+    #expect(pair.peer.take() == ["A> ACK 1:1461 ack 1"])
+    pair.peer.send([], 1, ack: 1461)
+    #expect(pair.peer.take() == ["A> ACK 1461:2921 ack 1", "A> ACK 2921:4381 ack 1"])
+    // The peer had everything else.
+    pair.peer.send([], 1, ack: 14_601)
+    pair.simulation.run(for: .seconds(5))
+    pair.server.run()
+    #expect(pair.peer.take() == [] && socket.isDrained)
+  }
+
+  /// Losses on every path of a long transfer, both directions, checked byte by byte: the time it
+  /// takes is the assertion.
+  @Test func lossyTransferIsNotSlow() {
+    var conditions = LinkConditions()
+    conditions.latency = .milliseconds(5)
+    conditions.loss = 0.01
+    let pair = Pair(conditions)
+    let client = pair.client.connect(to: pair.simulation.a.address, port: 80)
+    pair.simulation.run(within: .seconds(20)) {
+      client.isConnected && !pair.server.accepted.isEmpty
+    }
+    guard let server = pair.server.accept() else { return }
+    let total = 300_000
+    pair.client.onWake = {
+      if client.bytesSent < total { client.send(total - client.bytesSent) }
+      pair.client.wantSpace()
+    }
+    pair.server.onWake = { server.read() }
+    pair.client.run()
+    #expect(pair.simulation.run(within: .seconds(30)) { server.bytesReceived == total })
+    #expect(server.firstWrongByte == nil)
+    #expect(pair.simulation.milliseconds < 8000)
+  }
+}
