@@ -40,9 +40,9 @@ extension Serially {
     @Test func replyComesFromAnotherThread() throws {
       let reply = Reply<Int>()
       let thread = try PinnedThread(name: "replier", processor: 0) { reply.deliver(42) }
-      #expect(reply.wait(seconds: 10) == 42)
+      #expect(reply.wait(milliseconds: 10000) == 42)
       thread.join()
-      #expect(Reply<Int>().wait(seconds: 0) == nil)
+      #expect(Reply<Int>().wait(milliseconds: 0) == nil)
     }
 
     @Test func interruptionEndsABlockedWrite() throws {
@@ -57,9 +57,9 @@ extension Serially {
       let thread = try PinnedThread(name: "writer", processor: 0) {
         reply.deliver(EventDescriptor.ring(number))
       }
-      #expect(reply.wait(seconds: 1) == nil, "it blocks")
+      #expect(reply.wait(milliseconds: 200) == nil, "it blocks")
       thread.interrupt()
-      #expect(reply.wait(seconds: 10) == false)
+      #expect(reply.wait(milliseconds: 10000) == false)
       thread.join()
     }
   }

@@ -84,7 +84,7 @@ enum Background {
     let code = unsafe CStringList.with(["fsd"] + arguments) { argv in
       unsafe CStringList.with(environment()) { environment in
         unsafe posix_spawn(
-          &process, "/proc/self/exe", &actions, &attributes, argv, environment)
+          &process, ProgramFile.path, &actions, &attributes, argv, environment)
       }
     }
     guard code == 0 else { throw SystemError("posix_spawn", code: code) }

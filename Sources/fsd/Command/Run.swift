@@ -35,10 +35,10 @@ struct Run: ParsableCommand {
     if let directory {
       unsafe setenv(RuntimePaths.variable, try RuntimePaths.absolute(directory), 1)
     }
-    unsafe CStringList.with(command) { arguments in
+    let code = unsafe CStringList.with(command) { arguments in
       _ = unsafe execvp(program, arguments)
+      return errno
     }
-    let code = errno
     Log.complain("fsd run: \(program): \(SystemError.text(of: code))")
     // As shells do: not found, or not executable.
     throw ExitCode(code == ENOENT ? 127 : 126)
@@ -55,24 +55,13 @@ enum Library {
 
   /// The library's path.
   static func find() throws -> String {
-    let directory = programDirectory()
+    let directory = ProgramFile.directory
     for place in places {
       let path = (place.isEmpty ? directory : directory + "/" + place) + "/" + name
-      if unsafe access(path, R_OK) == 0 { return canonical(path) }
+      if unsafe access(path, R_OK) == 0 { return ProgramFile.canonical(path) }
     }
     throw Failure(
       "\(name) is not beside \(directory)/fsd, nor in ../lib or ../lib/fastsocket from there; "
         + "build it with 'make', or install it with 'make install'")
-  }
-
-  private static func programDirectory() -> String {
-    let path = canonical("/proc/self/exe")
-    return String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-  }
-
-  private static func canonical(_ path: String) -> String {
-    guard let resolved = unsafe realpath(path, nil) else { return path }
-    defer { unsafe free(resolved) }
-    return unsafe String(cString: resolved)
   }
 }

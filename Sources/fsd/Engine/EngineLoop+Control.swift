@@ -69,15 +69,14 @@ extension EngineLoop {
   }
 
   /// Everything counted.
-  func snapshot(interfaces: [String]) -> EngineSnapshot {
+  func snapshot() -> EngineSnapshot {
     EngineSnapshot(
       index: index, processor: processor, engine: engine.statistics(), loop: counters,
-      sockets: ports.map { port in
+      sockets: sockets.map { socket in
         SocketSnapshot(
-          interface: interfaces[port.interface], queue: port.socket.queue,
-          mode: port.socket.mode.rawValue,
-          counters: port.socket.counters.entries.map { (Fields.snakeCase($0.name), $0.value) },
-          kernel: (port.socket.statistics()?.entries ?? []).map {
+          interface: socket.interface, queue: socket.queue, mode: socket.mode.rawValue,
+          counters: socket.counters.entries.map { (Fields.snakeCase($0.name), $0.value) },
+          kernel: (socket.statistics()?.entries ?? []).map {
             (Fields.snakeCase($0.name), $0.value)
           })
       })

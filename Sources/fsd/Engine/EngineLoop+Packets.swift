@@ -6,8 +6,11 @@ import FSStack
 extension EngineLoop {
   /// Makes the frames that the kernel has sent free again.
   func reapCompletions() {
-    for exit in exits {
-      _ = exit.socket.reapCompletions { exit.queue.recycle($0) }
+    for position in exits.indices {
+      let queue = exits[position].queue
+      exits[position].port.withSocket { socket in
+        _ = socket.reapCompletions { queue.recycle($0) }
+      }
     }
   }
 
@@ -15,11 +18,13 @@ extension EngineLoop {
   mutating func receive(_ now: Instant) -> Int {
     var total = 0
     for position in ports.indices {
-      let interface = ports[position].interface
-      let count = unsafe ports[position].socket.receiveBurst(maximum: Self.burst) { frame in
-        switch unsafe engine.receive(frame, interface: interface, now: now) {
-        case .done: break
-        case .handOver(let owner): unsafe handOver(frame, interface: interface, to: owner)
+      let port = ports[position]
+      let count = port.withSocket { socket in
+        unsafe socket.receiveBurst(maximum: Self.burst) { frame in
+          switch unsafe engine.receive(frame, interface: port.interface, now: now) {
+          case .done: break
+          case .handOver(let owner): unsafe handOver(frame, interface: port.interface, to: owner)
+          }
         }
       }
       if count > 0 {
@@ -62,14 +67,15 @@ extension EngineLoop {
   mutating func transmit() -> Int {
     var total = 0
     mustTransmitSoon = false
-    for exit in exits {
-      if exit.queue.pendingCount > 0 {
-        let before = exit.queue.pendingCount
-        exit.queue.takePending { offset, length in exit.socket.enqueue(offset, length: length) }
-        total += before - exit.queue.pendingCount
-        if exit.queue.pendingCount > 0 { mustTransmitSoon = true }
+    for position in exits.indices {
+      let queue = exits[position].queue
+      let before = queue.pendingCount
+      exits[position].port.withSocket { socket in
+        if before > 0 { queue.takePending { socket.enqueue($0, length: $1) } }
+        if socket.needsKick, !socket.kick() { mustTransmitSoon = true }
       }
-      if exit.socket.needsKick, !exit.socket.kick() { mustTransmitSoon = true }
+      total += before - queue.pendingCount
+      if queue.pendingCount > 0 { mustTransmitSoon = true }
     }
     return total
   }

@@ -10,15 +10,28 @@ import Synchronization
 /// Where a packet goes: `EngineLoop+Packets`. What the control thread asks: `EngineLoop+Control`.
 /// When the thread sleeps: `EngineLoop+Sleep`.
 struct EngineLoop: ~Copyable {
-  /// An AF_XDP socket, and the interface that it belongs to as engines number them.
+  /// An AF_XDP socket, and the interface that it belongs to as engines number them. The loop's
+  /// owner keeps the socket: on the path of packets no references are counted.
+  @safe
   struct Port {
     var interface: Int
-    var socket: XDPSocket
+    private let reference: Unmanaged<XDPSocket>
+
+    init(_ socket: XDPSocket, interface: Int) {
+      self.interface = interface
+      unsafe reference = Unmanaged.passUnretained(socket)
+    }
+
+    /// Lends the socket.
+    @inline(__always)
+    func withSocket<Result>(_ body: (XDPSocket) -> Result) -> Result {
+      unsafe reference._withUnsafeGuaranteedRef { body($0) }
+    }
   }
 
   /// Where the frames of one interface leave: the first of the engine's sockets there.
   struct Exit {
-    var socket: XDPSocket
+    var port: Port
     var queue: TransmitQueue
   }
 
@@ -36,6 +49,7 @@ struct EngineLoop: ~Copyable {
   let processor: Int
   let policy: IdlePolicy
   var engine: Engine
+  let sockets: [XDPSocket]
   let ports: [Port]
   let exits: [Exit]
   let peers: Peers

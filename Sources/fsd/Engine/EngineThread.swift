@@ -28,14 +28,12 @@ final class EngineThread: EngineControl {
   let index: Int
   let processor: Int
   private let mailbox: Mailbox<EngineLoop>
-  private let interfaceNames: [String]
   private let thread: PinnedThread
 
   /// Starts the engine's thread.
   init(_ setup: Setup) throws(SystemError) {
     index = setup.index
     processor = setup.processor
-    interfaceNames = setup.interfaces.map(\.name)
     let doorbell = setup.peers.doorbells[setup.index]
     let mailbox = Mailbox<EngineLoop>(doorbell: doorbell)
     self.mailbox = mailbox
@@ -72,14 +70,20 @@ final class EngineThread: EngineControl {
         InterfaceConfiguration(
           macAddress: interface.macAddress, mtu: interface.mtu, isVirtual: interface.isVirtual,
           transmit: queue))
-      exits.append(EngineLoop.Exit(socket: first, queue: queue))
-      ports += interface.sockets.map { EngineLoop.Port(interface: number, socket: $0) }
+      exits.append(
+        EngineLoop.Exit(port: EngineLoop.Port(first, interface: number), queue: queue))
+      ports += interface.sockets.map { EngineLoop.Port($0, interface: number) }
     }
     return EngineLoop(
       index: setup.index, processor: setup.processor, policy: setup.policy, engine: engine,
-      ports: ports, exits: exits, peers: setup.peers, mailbox: mailbox, outbox: setup.outbox,
+      sockets: setup.interfaces.flatMap(\.sockets), ports: ports, exits: exits, peers: setup.peers,
+      mailbox: mailbox, outbox: setup.outbox,
       poller: poller, handedOver: Array(repeating: false, count: setup.peers.doorbells.count))
   }
+
+  /// Milliseconds after which an engine that does not answer is interrupted. Interrupting one that
+  /// is only busy does no harm.
+  private static let patience = 100
 
   /// Runs `body` on the engine's thread and waits for it.
   ///
@@ -92,7 +96,7 @@ final class EngineThread: EngineControl {
     let reply = Reply<Result>()
     mailbox.post { loop in reply.deliver(body(&loop)) }
     while true {
-      if let result = reply.wait(seconds: 1) { return result }
+      if let result = reply.wait(milliseconds: Self.patience) { return result }
       thread.interrupt()
     }
   }
@@ -166,7 +170,6 @@ extension EngineThread {
   }
 
   func snapshot() -> EngineSnapshot {
-    let names = interfaceNames
-    return perform { $0.snapshot(interfaces: names) }
+    perform { $0.snapshot() }
   }
 }

@@ -23,11 +23,13 @@ final class Reply<Result: Sendable>: Sendable {
     unsafe sem_post(semaphore)
   }
 
-  /// Waits for the result; nil when it has not come after so many seconds.
-  func wait(seconds: Int) -> Result? {
+  /// Waits for the result; nil when it has not come after so many milliseconds.
+  func wait(milliseconds: Int) -> Result? {
     var deadline = timespec()
     unsafe clock_gettime(CLOCK_REALTIME, &deadline)
-    deadline.tv_sec += seconds
+    let nanoseconds = deadline.tv_nsec + milliseconds * 1_000_000
+    deadline.tv_sec += nanoseconds / 1_000_000_000
+    deadline.tv_nsec = nanoseconds % 1_000_000_000
     while unsafe sem_timedwait(semaphore, &deadline) == -1 {
       if errno != EINTR { return nil }
     }
