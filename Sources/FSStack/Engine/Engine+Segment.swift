@@ -432,6 +432,14 @@ extension Engine {
       abort(id, answering: &segment)
       return
     }
+    if connections[id].flags.contains(.readShut), payload.count > 0,
+      connections[id].state != .established
+    {
+      // Both directions are shut down: as Linux, which resets both sides.
+      sendReset(answering: &segment, of: id)
+      fail(id, SocketError.connectionReset)
+      return
+    }
     connections[id].peerSegmentSize = max(
       connections[id].peerSegmentSize, UInt16(truncatingIfNeeded: min(payload.count, 65535)))
     let isFinished = segment.flags.contains(.fin)
