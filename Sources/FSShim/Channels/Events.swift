@@ -10,12 +10,11 @@ func drainChannel(_ channel: Int32) {
   guard pointer.isOpen else { return }
   guard
     pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
-      || pointer.pointee.delayedCount > 0 || pointer.pointee.wantingCount > 0
+      || pointer.pointee.delayedCount > 0
   else { return }
   guard Lock.acquire(pointer.lockWord) else { return }
   pointer.drain()
   pointer.reportAll()
-  pointer.askForSpace()
   Lock.release(pointer.lockWord)
 }
 
@@ -47,6 +46,7 @@ extension UnsafeMutablePointer<Channel> {
       pointee.events.release(portion)
     }
     if pointee.starvedHead != .max { wakeStarved() }
+    askForSpace()
   }
 
   private func dispatch(_ event: Event) {
@@ -204,7 +204,8 @@ extension UnsafeMutablePointer<Channel> {
   }
 
   /// Someone may be about to sleep until there is room: the engine, which wakes nobody for mere
-  /// acknowledgements, shall do so for the next.
+  /// acknowledgements, shall do so for the next. To be asked again whenever it has posted something,
+  /// whoever takes that, because the wish ends with the next event.
   @inline(__always)
   func askForSpace() {
     guard pointee.wantingCount > 0, !pointee.hasAskedForSpace, hasRoom() else { return }

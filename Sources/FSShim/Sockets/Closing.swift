@@ -205,28 +205,29 @@ public func fs_shutdown(_ fd: Int32, _ how: Int32) -> Int64 {
     return descriptorKind(fd) == .connection ? failure(EINVAL) : pass
   }
   return withConnection(fd) { socket, channel in
-    guard socket.pointee.state == .connected else {
-      // As Linux does with a connection attempt: it ends.
+    channel.drain()
+    let ended =
+      socket.pointee.flags.contains(.peerFinished) && socket.pointee.flags.contains(.writeShut)
+    guard socket.pointee.state == .connected, !ended else {
+      channel.notify(socket, 0)
       return failure(ENOTCONN)
     }
     var flags: UInt8 = 0
-    var edges: UInt32 = 0
     if how != 1 {
       flags |= CommandFlags.shutRead
-      edges |= Ready.input | Ready.peerHangUp
       socket.pointee.flags.insert(.readShut)
     }
     if how != 0, !socket.pointee.flags.contains(.writeShut) {
       flags |= CommandFlags.shutWrite
-      edges |= Ready.output
       socket.pointee.flags.insert(.writeShut)
     }
-    guard flags != 0 else { return 0 }
-    channel.send(Command(.shutdown, slot: socket.pointee.slot, flags: flags))
-    channel.publish()
+    if flags != 0 {
+      channel.send(Command(.shutdown, slot: socket.pointee.slot, flags: flags))
+      channel.publish()
+    }
     socket.updateReadiness()
-    if how == 2 || socket.pointee.flags.contains(.peerFinished) { edges |= Ready.hangUp }
-    channel.notify(socket, edges)
+    // As on Linux an edge for everyone, whatever they asked for; also above.
+    channel.notify(socket, 0)
     return 0
   }
 }

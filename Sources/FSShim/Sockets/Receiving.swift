@@ -100,7 +100,9 @@ private func receiveNow(
     return failure(flags & Flag.outOfBand != 0 ? EINVAL : EAGAIN)
   }
   guard cursor.bytesLeft > 0 else { return 0 }
-  if socket.pointee.received.count == 0 {
+  // As much as has arrived, like the kernel: a short read means to many programs that no more is
+  // there.
+  if Int(socket.pointee.received.count) < cursor.bytesLeft {
     channel.drain()
     if socket.pointee.received.count == 0 { return nothingReceived(socket, isFirst) }
   }

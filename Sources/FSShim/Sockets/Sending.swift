@@ -94,6 +94,8 @@ private func sendNow(
   _ socket: SocketPointer, _ channel: ChannelPointer, _ cursor: inout VectorCursor, _ flags: Int32,
   _ isFirst: Bool
 ) -> Int64 {
+  // The connection may have died; the kernel would know.
+  channel.drain()
   let refusal = sendRefusal(socket, flags, isFirst)
   if refusal != 0 { return refusal }
   guard cursor.bytesLeft > 0 else { return 0 }
@@ -178,6 +180,7 @@ enum SendRoom {
     // With nothing of its own under way no acknowledgement will wake it.
     let slot = channel.pointee.slots + Int(socket.pointee.slot)
     if slot.pointee.sent.chunks < channel.pointee.chunks.allowance { channel.starve(socket) }
+    channel.askForSpace()
   }
 }
 
