@@ -88,9 +88,7 @@ extension Engine {
   /// Copies bytes into receive chunks; returns how many found room.
   private mutating func deliver(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) -> Int {
     guard bytes.count > 0 else { return 0 }
-    if !connections[id].flags.isDisjoint(with: [.readShut, .orphaned]) {
-      return bytes.count
-    }
+    if connections[id].flags.contains(.orphaned) { return bytes.count }
     let channel = connections[id].channel
     var taken = 0
     while taken < bytes.count {

@@ -47,7 +47,8 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let timing = Self(rawValue: 1 << 18)
   /// The application answers what it receives: its answer may carry the acknowledgement.
   static let interactive = Self(rawValue: 1 << 19)
-  /// shutdown(SHUT_RD): received bytes are thrown away.
+  /// shutdown(SHUT_RD). As in Linux, what still comes is delivered, until the sending side is shut
+  /// down too.
   static let readShut = Self(rawValue: 1 << 20)
   /// The SYN was sent more than once.
   static let synchronizeRetransmitted = Self(rawValue: 1 << 21)
