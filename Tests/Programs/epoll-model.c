@@ -48,6 +48,9 @@ struct family {
 
 static struct family families[FAMILIES];
 static bool verbose;
+// Whether each connection was shut for reading here: what becomes of data that arrives afterwards is
+// each stack's own choice.
+static bool isDeaf[CONNECTIONS];
 static unsigned long step;
 static char history[16][160];
 
@@ -159,8 +162,20 @@ static void orderBoth(char what, int connection, int argument) {
   for (int f = 0; f < FAMILIES; f++) sendOrder(&families[f], &order);
 }
 
+/// The kernel's side of a set is looked at every 30 microseconds only, while ours is ready.
+static void untilNextLook(void) {
+  struct timespec pause = {.tv_nsec = 100000};
+  nanosleep(&pause, NULL);
+}
+
 static void settle(void) {
   struct timespec pause = {.tv_nsec = 4000000};
+  nanosleep(&pause, NULL);
+}
+
+/// The kernel makes an edge of the acknowledgement of a FIN, which may be delayed.
+static void settleFinish(void) {
+  struct timespec pause = {.tv_nsec = 60000000};
   nanosleep(&pause, NULL);
 }
 
@@ -241,6 +256,7 @@ static void await(void) {
   long results[FAMILIES];
   int errors[FAMILIES];
   note("epoll_wait(set %d, timeout %d)", set, timeout);
+  untilNextLook();
   for (int f = 0; f < FAMILIES; f++) {
     errno = 0;
     results[f] = epoll_wait(families[f].sets[set], events[f], EVENTS, timeout);
@@ -351,6 +367,7 @@ static void remote(void) {
   if (families[0].fds[connection] < 0) return;
   char what = kinds[choose(sizeof kinds - 1)];
   int length = 1 + choose(4000);
+  if (what == 's' && isDeaf[connection]) return;
   note("remote end of %d: %c %d", connection, what, length);
   orderBoth(what, connection, length);
   settle();
@@ -358,9 +375,12 @@ static void remote(void) {
 
 static void describe(void) {
   int connection = choose(CONNECTIONS), copy = CONNECTIONS + connection, kind = choose(5);
-  note("%s %d", kind == 0 ? "shutdown" : kind < 3 ? "dup or close the duplicate" : "close or reconnect",
-       connection);
   int how = choose(3);
+  note("%s %d, %d",
+       kind == 0  ? "shutdown"
+       : kind < 3 ? "dup or close the duplicate"
+                  : "close or reconnect",
+       connection, how);
   long results[FAMILIES] = {0, 0};
   int errors[FAMILIES];
   for (int f = 0; f < FAMILIES; f++) {
@@ -381,7 +401,9 @@ static void describe(void) {
   }
   if (results[0] != results[1] || errors[0] != errors[1])
     differ("shutdown, dup or close", results[0], errors[0], results[1], errors[1]);
+  if (kind == 0 && results[0] == 0 && how != SHUT_WR) isDeaf[connection] = true;
   if (kind >= 3) {
+    if (families[0].fds[connection] < 0) isDeaf[connection] = false;
     for (int f = 0; f < FAMILIES; f++) {
       int *fds = families[f].fds;
       if (fds[connection] < 0) {
@@ -393,7 +415,11 @@ static void describe(void) {
       }
     }
   }
-  settle();
+  if (kind == 0) {
+    settleFinish();
+  } else {
+    settle();
+  }
 }
 
 static void pipes(void) {

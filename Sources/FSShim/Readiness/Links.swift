@@ -44,13 +44,13 @@ extension ReadinessMemory {
   func removeFromSet(_ number: UInt32) {
     let entry = link(number)
     let setNumber = entry.pointee.set
-    guard setNumber != 0, Lock.acquire(setLock(setNumber)) else { return }
+    guard Lock.acquire(setLock(setNumber)) else { return }
     let set = set(setNumber)
     remove(number, from: set)
     removeChannel(entry.pointee.channel, from: set)
-    let descriptor = entry.pointee.descriptor
-    if entry.pointee.isInKernel && descriptor >= 0 && set.pointee.descriptor >= 0 {
-      _ = fs_sys_epoll_ctl(set.pointee.descriptor, EPOLL_CTL_DEL, descriptor, 0, 0)
+    if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0 {
+      _ = fs_sys_epoll_ctl(
+        set.pointee.descriptor, EPOLL_CTL_DEL, entry.pointee.descriptor, 0, 0)
     }
     Lock.release(setLock(setNumber))
   }
@@ -58,7 +58,7 @@ extension ReadinessMemory {
   /// Notes that a link may be ready, and wakes whoever waits for that. The shard's lock is held.
   func notify(_ number: UInt32) {
     let setNumber = link(number).pointee.set
-    guard setNumber != 0, Lock.acquire(setLock(setNumber)) else { return }
+    guard Lock.acquire(setLock(setNumber)) else { return }
     let set = set(setNumber)
     appendReady(number, to: set)
     // The thread that collects for this very set will see it.
@@ -78,7 +78,7 @@ extension ReadinessMemory {
       let entry = link(number)
       let next = entry.pointee.nextOfSocket
       let isConcerned = channel < 0 || entry.pointee.channel == channel
-      if isConcerned && entry.pointee.set != 0 { isFound = true }
+      if isConcerned { isFound = true }
       let isWanted = events == 0 || entry.pointee.mask & events != 0
       if isConcerned && isWanted { notify(number) }
       number = next
@@ -130,8 +130,7 @@ func socketClosed(_ socket: Int32) {
   Lock.release(memory.shardLock(socket))
 }
 
-/// One of several descriptors of a socket was closed. Its links stay, as on Linux, but the number
-/// does not name them any more.
+/// One of several descriptors of a socket was closed. Its links stay, as on Linux.
 func socketDescriptorClosed(_ socket: Int32, fd: Int32) {
   guard let memory = ReadinessMemory.existing, socketAt(socket).pointee.firstLink != 0,
     Lock.acquire(memory.shardLock(socket))
@@ -139,7 +138,7 @@ func socketDescriptorClosed(_ socket: Int32, fd: Int32) {
   var number = socketAt(socket).pointee.firstLink
   while number != 0 {
     let entry = memory.link(number)
-    if entry.pointee.descriptor == fd { entry.pointee.descriptor = -1 }
+    if entry.pointee.descriptor == fd { entry.pointee.isStale = true }
     number = entry.pointee.nextOfSocket
   }
   Lock.release(memory.shardLock(socket))
@@ -195,9 +194,7 @@ func listenerJoined(_ socket: Int32, _ channel: Int32) {
   while number != 0 {
     let entry = memory.link(number)
     let setNumber = entry.pointee.set
-    if setNumber != 0 && entry.pointee.channel != channel
-      && Lock.acquire(memory.setLock(setNumber))
-    {
+    if entry.pointee.channel != channel && Lock.acquire(memory.setLock(setNumber)) {
       let set = memory.set(setNumber)
       if set.pointee.channelUses[Int(channel)] == 0 {
         memory.addChannel(channel, to: set, descriptor: set.pointee.descriptor)
@@ -215,7 +212,7 @@ extension ReadinessMemory {
     var number = socketAt(socket).pointee.firstLink
     while number != 0 {
       let entry = link(number)
-      if entry.pointee.set != 0 && !entry.pointee.isInKernel { return number }
+      if !entry.pointee.isInKernel { return number }
       number = entry.pointee.nextOfSocket
     }
     return 0
@@ -239,7 +236,7 @@ extension ReadinessMemory {
   fileprivate func moveToKernel(_ number: UInt32) {
     let entry = link(number)
     let setNumber = entry.pointee.set
-    if setNumber != 0 && entry.pointee.descriptor >= 0 {
+    if !entry.pointee.isStale {
       _ = fs_sys_epoll_ctl(
         set(setNumber).pointee.descriptor, EPOLL_CTL_ADD, entry.pointee.descriptor,
         entry.pointee.mask, entry.pointee.data)
@@ -253,7 +250,7 @@ extension ReadinessMemory {
   fileprivate func moveToEngine(_ number: UInt32) {
     let entry = link(number)
     let setNumber = entry.pointee.set
-    guard setNumber != 0, entry.pointee.channel < 0, Lock.acquire(setLock(setNumber)) else {
+    guard entry.pointee.channel < 0, Lock.acquire(setLock(setNumber)) else {
       return
     }
     let set = set(setNumber)

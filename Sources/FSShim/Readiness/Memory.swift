@@ -82,9 +82,10 @@ struct EpollSet {
 struct Link {
   var set: UInt32
   var socket: Int32
-  /// The number with which it was added; with the socket, the key of the entry. -1 once that number
-  /// was closed while others of the socket live.
+  /// The number with which it was added; with the socket, the key of the entry.
   var descriptor: Int32
+  /// That number has been closed, while others of the socket live.
+  var isStale: Bool
   /// Events wanted, with EPOLLERR and EPOLLHUP, and the flags EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE.
   var mask: UInt32
   /// The application's word.
@@ -197,7 +198,8 @@ struct ReadinessMemory {
     }
     link(number).initialize(
       to: Link(
-        set: 0, socket: -1, descriptor: -1, mask: 0, data: 0, channel: -1, isReady: false,
+        set: 0, socket: -1, descriptor: -1, isStale: false, mask: 0, data: 0, channel: -1,
+        isReady: false,
         isInKernel: false, nextOfSocket: 0, previousOfSocket: 0, nextOfSet: 0, previousOfSet: 0,
         nextReady: 0, previousReady: 0))
     return number
