@@ -74,7 +74,10 @@ final class Daemon {
     let paths = options.paths
     let made = try RuntimeDirectory.make(paths.directory) || options.directoryIsOurs
     let keepsLog = options.logFile != nil
-    if made { teardown.add { _ = unsafe rmdir(paths.directory) } }
+    // The standard one may be from a daemon that crashed; it goes too, if nothing else is in it.
+    if made || paths.directory == RuntimePaths.standard {
+      teardown.add { _ = unsafe rmdir(paths.directory) }
+    }
     let lock = try RuntimeDirectory.lock(paths)
     teardown.add {
       if !keepsLog { _ = unsafe unlink(paths.log) }
@@ -312,7 +315,8 @@ extension Daemon {
         + "\(device.modes) mode, served by \(engineText)"
     }
     if let limit = plan.limit {
-      lines.append("\(limit), and each engine needs one of its own on every interface")
+      lines.append(
+        "no more engines, because \(limit), and each needs one of its own on every interface")
     }
     return lines
   }
