@@ -43,6 +43,21 @@ extension Engine {
     }
   }
 
+  /// The engine stops: resets up to `limit` connections, so that no peer waits for an answer that
+  /// nobody will give. Returns how many; none when all are reset.
+  public mutating func abortConnections(limit: Int) -> Int {
+    var count = 0
+    for raw in 0..<connections.watermark {
+      let id = ConnectionID(raw: raw)
+      guard connections.isAllocated(id), connections[id].state >= .synReceived else { continue }
+      guard count < limit else { break }
+      sendReset(id)
+      fail(id, SocketError.connectionReset)
+      count += 1
+    }
+    return count
+  }
+
   // MARK: Interfaces and addresses
 
   /// Adds an interface; its number counts from 0.

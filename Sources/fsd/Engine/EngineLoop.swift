@@ -96,6 +96,18 @@ struct EngineLoop: ~Copyable {
         cyclesBefore = fs_cycles()
       }
     }
+    resetPeers()
+  }
+
+  /// Tells the peers that their connections end here. Bounded: a link that takes no more frames is
+  /// not waited for.
+  private mutating func resetPeers() {
+    for _ in 0..<4096 {
+      reapCompletions()
+      let count = engine.abortConnections(limit: Self.burst)
+      let sent = transmit()
+      if count == 0, sent == 0 { return }
+    }
   }
 
   /// One time round; whether there was anything to do.
