@@ -85,8 +85,11 @@ private struct EpollWait {
   private func gather() -> Int {
     drain()
     if set.pointee.readyCount == 0 || !hasReady() { return 0 }
-    let now = fs_ticks()
-    guard now &- set.pointee.lastLook > fs_ticks_per_look() else { return collect(from: 0) }
+    // A set that is a member of another is looked at each time: what made it readable to the other
+    // has to go.
+    if set.pointee.nested == 0 && fs_ticks() &- set.pointee.lastLook <= fs_ticks_per_look() {
+      return collect(from: 0)
+    }
     if capacity > 1 { return look(atMost: capacity / 2) }
     set.pointee.kernelTurn.toggle()
     return set.pointee.kernelTurn ? look(atMost: 1) : collect(from: 0)

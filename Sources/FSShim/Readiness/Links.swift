@@ -103,7 +103,18 @@ func socketBecameReady(_ socket: Int32, _ events: UInt32) {
   guard let memory = ReadinessMemory.existing, socketAt(socket).pointee.firstLink != 0 else {
     return
   }
-  memory.notifyLinks(socket, events: events)
+  memory.notifyLinks(socket, events: wakeKey(events))
+}
+
+/// For whom Linux makes an edge of what has happened: a change of state is one for every link,
+/// received data also one for those who asked only for urgent data.
+@inline(__always)
+private func wakeKey(_ events: UInt32) -> UInt32 {
+  if events & (EPOLLRDHUP.rawValue | alwaysReported) != 0 { return 0 }
+  var key = events
+  if events & EPOLLIN.rawValue != 0 { key |= EPOLLPRI.rawValue | EPOLLRDBAND.rawValue }
+  if events & EPOLLOUT.rawValue != 0 { key |= EPOLLWRBAND.rawValue }
+  return key
 }
 
 /// Connections of a listener have come to `channel`: a matter for the sets whose links that
