@@ -168,13 +168,31 @@ func listenerWatched(_ index: Int32) -> Int32 {
 /// process, if none has joined yet.
 func listenerPolled(_ index: Int32) {
   let record = socketAt(index).pointee.listener
-  guard record >= 0, !ListenerTable.isJoined(record) else { return }
+  guard record >= 0 else { return }
   let listener = ListenerTable.at(record)
+  if listener.pointee.watchers > 0, ListenerTable.isJoined(record) { return }
   // Without a daemon this is asked again and again.
   if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return }
-  if listenerWatched(index) < 0 {
+  let channel = listenerWatched(index)
+  if channel >= 0 {
+    listener.pointee.polled = channel
+  } else {
     ListenerTable.addWatchers(record, -1)
     listener.pointee.retryAt = monotonicNow() + 1_000_000_000
+  }
+}
+
+/// The process has forked: perhaps it is now the child that accepts. Listeners that nobody watches at
+/// this moment get no connections here until someone does again.
+func stopPollingListeners() {
+  for record in 0..<ListenerTable.count {
+    let listener = ListenerTable.at(record)
+    guard listener.pointee.isUsed, listener.pointee.polled >= 0 else { continue }
+    let index = listener.pointee.socket
+    if SocketTable.at(index).waiters.pointee.load(ordering: .acquiring) != 0 { continue }
+    let channel = listener.pointee.polled
+    listener.pointee.polled = -1
+    listenerUnwatched(Int32(index), channel: channel)
   }
 }
 
@@ -235,7 +253,9 @@ extension ListenerTable {
   static func addWatchers(_ record: Int32, _ delta: Int32) {
     let lock = processWord(.listeners)
     guard Lock.acquire(lock) else { return }
-    at(record).pointee.watchers &+= UInt32(bitPattern: delta)
+    // Links that a forked child inherited were not counted in it.
+    let count = Int64(at(record).pointee.watchers) + Int64(delta)
+    at(record).pointee.watchers = UInt32(max(count, 0))
     Lock.release(lock)
   }
 }

@@ -24,6 +24,7 @@ public func fs_fork_parent() {
   guard isInitialized else { return }
   epollForkParent()
   unlockAll()
+  stopPollingListeners()
 }
 
 /// After fork, in the child, whose only thread this is.
@@ -74,6 +75,7 @@ private func forgetConnections() {
   process.pointee.control.isIntroduced = false
   process.pointee.control.invitationCount = 0
   process.pointee.control.retryAt = 0
+  ListenerTable.forgetWatchers()
   ListenerTable.forgetRegistrations()
 }
 

@@ -115,6 +115,7 @@ public func fs_getpeername(
 ) -> Int64 {
   name(fd, address, length) { socket in
     // As Linux: a connection that has ended has no peer any more.
+    if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
     guard socket.pointee.state == .connected else { return failure(ENOTCONN) }
     SocketEndpoint.write(
       high: socket.pointee.remoteHigh, low: socket.pointee.remoteLow,
@@ -128,7 +129,11 @@ private func name(
   _ length: UnsafeMutablePointer<socklen_t>?, _ body: (SocketPointer) -> Int64
 ) -> Int64 {
   withSocket(fd) { socket, entry in
-    guard entry.kind == .connection else { return pass }
+    guard entry.kind == .connection else {
+      // Who asks for the port that bind() chose may tell someone: it has to be that port.
+      if socket.pointee.flags.contains(.bound) { socket.pointee.flags.insert(.kernelOnly) }
+      return pass
+    }
     guard address != nil, let length else { return failure(EFAULT) }
     guard Int32(bitPattern: length.pointee) >= 0 else { return failure(EINVAL) }
     return body(socket)

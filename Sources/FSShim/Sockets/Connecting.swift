@@ -113,7 +113,7 @@ private func finish(_ fd: Int32, _ index: UInt32, _ started: Int64) -> Int64 {
       return connectResult(socket)
     }
     isFirst = false
-    guard result == failure(EALREADY) else { return result }
+    guard result == failure(EALREADY) else { return settle(fd, result) }
     guard mayWait else { return failure(EINPROGRESS) }
     if limit == 0 { limit = deadline(after: timeout) }
     let error = waitForSocket(Int32(index), fd: fd, events: Ready.output, deadline: limit)
@@ -139,6 +139,27 @@ private func connectResult(_ socket: SocketPointer) -> Int64 {
   }
 }
 
+/// After a failed connect() has been told by connect(), a socket is as before it, as in Linux.
+private func settle(_ fd: Int32, _ result: Int64) -> Int64 {
+  guard result < 0, result != failure(EISCONN) else { return result }
+  var isAbandoned = false
+  _ = withConnection(fd) { socket, channel in
+    guard socket.pointee.state == .failed, socket.pointee.flags.contains(.connectFailed),
+      socket.pointee.error == 0
+    else { return 0 }
+    channel.abandon(socket)
+    isAbandoned = true
+    return 0
+  }
+  if isAbandoned {
+    _ = withSocket(fd) { socket, entry in
+      renameDescriptors(of: entry.index, socket, fd, to: .undecided)
+      return 0
+    }
+  }
+  return result
+}
+
 /// connect() on a socket that is, or was, an engine's.
 private func connectAgain(
   _ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t
@@ -148,24 +169,15 @@ private func connectAgain(
   let result = withConnection(fd) { socket, channel in
     index = socket.index
     channel.drain()
-    if socket.pointee.state == .failed, socket.pointee.flags.contains(.connectFailed),
-      socket.pointee.error == 0
-    {
-      // The failure has been told: the socket is as before its first connect().
-      channel.abandon(socket)
-      isAnew = true
-      return 0
-    }
-    return connectResult(socket)
+    // The failure has been told by SO_ERROR.
+    isAnew =
+      socket.pointee.state == .failed && socket.pointee.flags.contains(.connectFailed)
+      && socket.pointee.error == 0
+    return isAnew ? failure(ECONNABORTED) : connectResult(socket)
   }
-  if isAnew {
-    _ = withSocket(fd) { socket, entry in
-      renameDescriptors(of: entry.index, socket, fd, to: .undecided)
-      return 0
-    }
-    return connectUndecided(fd, address, length)
-  }
-  return result == failure(EALREADY) ? finish(fd, index, failure(EINPROGRESS)) : result
+  if result == failure(EALREADY) { return finish(fd, index, failure(EINPROGRESS)) }
+  let settled = settle(fd, result)
+  return isAnew ? connectUndecided(fd, address, length) : settled
 }
 
 extension UnsafeMutablePointer<Channel> {

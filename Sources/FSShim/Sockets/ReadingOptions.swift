@@ -20,6 +20,7 @@ public func fs_getsockopt(
     case .connection:
       guard let value, let length else { return failure(EFAULT) }
       guard Int32(bitPattern: length.pointee) >= 0 else { return failure(EINVAL) }
+      if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
       return getConnected(socket, key, value, length)
     default:
       return pass

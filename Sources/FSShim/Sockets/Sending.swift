@@ -211,6 +211,7 @@ public func fs_sendfile(
   let end = start + Int64(min(count, 0x7fff_f000))
   var isAtEnd = false
   let result = sendAll(out, 0) { socket, channel, isFirst in
+    channel.drain()
     let refusal = sendRefusal(socket, 0, isFirst)
     if refusal != 0 { return refusal }
     return sendFileNow(socket, channel, source, &position, end, &isAtEnd)

@@ -16,6 +16,9 @@ struct Listener {
   var backlog: Int32
   /// Links and threads that watch it, over all channels; also counts those without channel.
   var watchers: UInt32 = 0
+  /// The channel that takes connections for calls of accept and poll, as opposed to epoll sets; -1
+  /// for none.
+  var polled: Int32 = -1
   /// After a failure: not to be registered again before this moment.
   var retryAt: UInt64 = 0
   /// Channels that have joined, one bit each.
@@ -120,7 +123,14 @@ enum ListenerTable {
     for index in 0..<count where at(index).pointee.isUsed { forgetRegistration(index) }
   }
 
+  /// The watchers were threads of the parent process; epoll sets that are shared with it count
+  /// themselves anew.
+  static func forgetWatchers() {
+    for index in 0..<count { at(index).pointee.watchers = 0 }
+  }
+
   private static func forgetRegistration(_ index: Int32) {
+    at(index).pointee.polled = -1
     at(index).pointee.isRegistered = false
     at(index).pointee.retryAt = 0
     at(index).pointee.channels = InlineArray(repeating: 0)
