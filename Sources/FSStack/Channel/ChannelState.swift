@@ -203,6 +203,14 @@ extension ChannelState {
     nonmutating set { unsafe receiveChunks[Int(chunk)] = newValue }
   }
 
+  /// The bytes of a chunk that the application has not read. It may have changed them.
+  func unreadBytes(_ chunk: UInt32) -> UnsafeRawBufferPointer {
+    let record = unsafe receiveChunks[Int(chunk)]
+    return unsafe UnsafeRawBufferPointer(
+      start: receiveMemory + Int(chunk) * ChannelGeometry.receiveChunkSize + Int(record.consumed),
+      count: Int(record.filled - record.consumed))
+  }
+
   /// Copies received bytes behind those already in the chunk; they must fit.
   func append(_ bytes: UnsafeRawBufferPointer, to chunk: UInt32) {
     let filled = unsafe Int(receiveChunks[Int(chunk)].filled)

@@ -88,6 +88,11 @@ extension Engine {
       guard command.slot < channels[channel].geometry.firstConnectSlot,
         connections[id].acceptedBy != .max, connections[id].sendHead == .max
       else { return .handBackInvalid }
+      guard connections[id].state == .established || connections[id].state == .closeWait else {
+        // Dead in the meantime: there is nothing to give to anybody.
+        close(id, isReset: true, now: now)
+        return nil
+      }
       handBack(id, now: now)
       return nil
     case .connect, .pause, .resume, .wantSpace:

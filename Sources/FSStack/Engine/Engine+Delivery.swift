@@ -50,15 +50,62 @@ extension Engine {
       acknowledgeSoon(id)
       return
     }
-    if unsafe !reassembly.insert(bytes, at: start, isFinished: finished, into: &connections[id]) {
-      drop(.reassemblyFull)
+    if connections[id].channel == .none {
+      unsafe enqueue(id, bytes, at: start, isFinished: finished)
+      return
     }
-    if connections[id].channel != .none {
-      // At once: the peer learns of the gap, or that it is filled (RFC 5681 section 4.2). Before the
-      // delivery, which may end the connection.
-      acknowledgeSoon(id)
+    // At once: the peer learns of the gap, or that it is filled (RFC 5681 section 4.2). Before the
+    // delivery, which may end the connection.
+    acknowledgeSoon(id)
+    guard start == connections[id].receiveNext else {
+      unsafe enqueue(id, bytes, at: start, isFinished: finished)
+      return
+    }
+    // What fills the gap needs no place in the queue, which may be full.
+    let taken = unsafe deliver(id, bytes)
+    connections[id].receiveNext += UInt32(taken)
+    guard taken == bytes.count else { return }
+    if finished {
+      finArrives(id, now: now)
+    } else {
       drainReassembly(id, now: now)
     }
+  }
+
+  private mutating func enqueue(
+    _ id: ConnectionID, _ bytes: UnsafeRawBufferPointer, at start: SequenceNumber, isFinished: Bool
+  ) {
+    if unsafe !reassembly.insert(bytes, at: start, isFinished: isFinished, into: &connections[id]) {
+      drop(.reassemblyFull)
+    }
+  }
+
+  /// Takes everything that an application was given and has not read back into the queue of segments,
+  /// as if it had just arrived, for another application. False if there is no room.
+  mutating func takeBack(_ id: ConnectionID) -> Bool {
+    var isComplete = true
+    var end = connections[id].receiveNext
+    if connections[id].state == .closeWait {
+      // Its FIN will be delivered again, too.
+      connections[id].state = .established
+      end = end - UInt32(1)
+      isComplete = unsafe reassembly.insert(
+        UnsafeRawBufferPointer(start: nil, count: 0), at: end, isFinished: true,
+        into: &connections[id])
+    }
+    var sequence = end - connections[id].unreadBytes
+    connections[id].receiveNext = sequence
+    let channel = connections[id].channel
+    var chunk = connections[id].receiveHead
+    while chunk != .max, isComplete {
+      let bytes = unsafe channels[channel].unreadBytes(chunk)
+      isComplete = unsafe reassembly.insert(
+        bytes, at: sequence, isFinished: false, into: &connections[id])
+      sequence += UInt32(bytes.count)
+      chunk = channels[channel][receive: chunk].next
+    }
+    freeReceived(id)
+    return isComplete
   }
 
   /// Delivers queued segments that have become contiguous.

@@ -90,10 +90,8 @@ extension Engine {
   mutating func handBack(_ id: ConnectionID, now: Instant) {
     let listener = connections[id].acceptedBy
     let channel = connections[id].channel
-    guard let acceptor = listeners.find(listener, channel), connections[id].state >= .established,
-      connections[id].unreadBytes == 0
-    else {
-      // The listener is gone, or bytes are already in the other application's memory.
+    guard let acceptor = listeners.find(listener, channel), takeBack(id) else {
+      // The listener is gone, or there is no room for the bytes that have already come.
       releaseSlot(id)
       abort(id)
       return
@@ -103,9 +101,13 @@ extension Engine {
     if ownerLinks.contains(id) { ownerLinks.remove(id, from: &channels[channel].dirty) }
     channels[channel].connectionCount -= 1
     connections[id].channel = .none
+    connections[id].receiveUnposted = .max
     connections[id].flags.remove(.announced)
+    connections[id].flags.remove(.reportFinished)
     connections[id].endpoint = endpoint
-    if !assign(id, from: endpoint) {
+    if assign(id, from: endpoint) {
+      drainReassembly(id, now: now)
+    } else {
       ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
       listeners.endpoints[endpoint].pendingCount += 1
     }

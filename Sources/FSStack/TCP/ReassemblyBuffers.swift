@@ -21,7 +21,7 @@ struct ReassemblyBuffers {
   /// Bytes that one buffer holds.
   static let bufferSize = 2048
   /// Segments that one connection may queue.
-  static let perConnection: UInt16 = 512
+  static let perConnection: UInt16 = 1024
 
   let segments: Slab<ReassemblyID, ReassemblySegment>
   private let memory: UnsafeMutableRawPointer

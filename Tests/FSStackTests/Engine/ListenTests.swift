@@ -103,6 +103,35 @@ import Testing
     #expect(pair.simulation.leftovers() == [])
   }
 
+  /// The bytes and the FIN that a connection brought with it go along when it is handed back: the
+  /// next acceptor sees them, and the peer notices nothing.
+  @Test(arguments: [false, true])
+  func handBackWithWhatCame(_ finishes: Bool) {
+    let pair = ScriptedPair()
+    let first = pair.open()
+    pair.peer.send([.psh], 1, count: 1000, ack: 1)
+    pair.peer.send(finishes ? [.psh, .fin] : [.psh], 1001, count: 500, ack: 1)
+    #expect(first.unread == 1500)
+    pair.simulation.run(for: .milliseconds(50))
+    _ = pair.peer.take()
+    let second = TestApplication(on: pair.simulation.a.engines[0])
+    second.listen(port: 80, now: pair.simulation.now)
+    pair.server.pause(1, true)
+    first.handBack()
+    pair.simulation.run(for: .milliseconds(1))
+    let socket = second.accept()
+    #expect(socket?.unread == 1500)
+    #expect(socket?.peerFinished == finishes)
+    #expect(socket?.read() == 1500 && socket?.firstWrongByte == nil)
+    socket?.send(10)
+    pair.simulation.run(for: .milliseconds(50))
+    let next = finishes ? 1502 : 1501
+    #expect(pair.peer.take().last == "A> PSH ACK 1:11 ack \(next)")
+    socket?.close(reset: true)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
+
   /// A listener that goes resets what no one has taken, and only that.
   @Test func removed() {
     let pair = ScriptedPair()

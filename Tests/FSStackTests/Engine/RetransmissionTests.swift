@@ -130,4 +130,22 @@ import Testing
     #expect(server.firstWrongByte == nil)
     #expect(pair.simulation.milliseconds < 8000)
   }
+
+  /// With its queue of segments full, the engine still takes the one that fills the gap: otherwise
+  /// the connection would stand still for ever.
+  @Test func theMissingSegmentNeedsNoPlace() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    // One byte each, so that the limit of segments is reached within the window.
+    let limit = Int(ReassemblyBuffers.perConnection)
+    for index in 0...limit {
+      pair.peer.send([], 11 + 2 * index, count: 1, ack: 1)
+    }
+    #expect(pair.drops(.reassemblyFull) > 0)
+    pair.peer.send([], 1, count: 11, ack: 1)
+    #expect(socket.unread == 11)
+    for index in 0..<limit { pair.peer.send([], 12 + 2 * index, count: 1, ack: 1) }
+    pair.simulation.run(for: .milliseconds(100))
+    #expect(socket.read() > 11 && socket.firstWrongByte == nil)
+  }
 }

@@ -1,0 +1,56 @@
+import Testing
+
+@testable import FSStack
+
+@Suite struct TimerWheelTests {
+  /// A timer fires at or after its deadline, by at most a tick and what a step skips; never early.
+  /// `nextDeadline` never sleeps too long.
+  @Test(arguments: [1, 50, 3000, 400_000, 20_000_000] as [UInt64])
+  func firesInTime(scale: UInt64) {
+    var random = SplitMix64(seed: scale)
+    var now = Instant(nanoseconds: 123_456_789)
+    var wheel = TimerWheel(capacity: 32, now: now)
+    defer { wheel.deallocate() }
+    var deadlines: [UInt32: Instant] = [:]
+    for step in 0..<3000 {
+      let number = UInt32.random(in: 0..<32, using: &random)
+      let id = ConnectionID(raw: number)
+      switch Int.random(in: 0..<4, using: &random) {
+      case 0...1:
+        let distance = UInt64.random(in: 0...scale * 1_000_000, using: &random)
+        let deadline = now + Interval(nanoseconds: distance)
+        // As an owner does: the wheel may fire before a deadline that has moved.
+        deadlines[number] = deadline
+        wheel.arm(id, at: deadline)
+      case 2 where random.chance(0.3):
+        deadlines[number] = nil
+        wheel.disarm(id)
+      default:
+        let earliest = deadlines.values.min()
+        if let earliest, let next = wheel.nextDeadline() {
+          // Waking at `nextDeadline` again and again comes to the earliest deadline in time.
+          let late = next > earliest ? (next - earliest).nanoseconds : 0
+          guard late <= 1_000_000 else {
+            Issue.record("step \(step): late by \(late)")
+            return
+          }
+        } else if earliest != nil {
+          Issue.record("step \(step): no deadline")
+          return
+        }
+        now = Instant(
+          nanoseconds: now.nanoseconds
+            + UInt64.random(in: 0...scale * 300_000, using: &random))
+        while let fired = wheel.next(by: now) {
+          guard let deadline = deadlines[fired.raw] else { continue }
+          if deadline <= now { deadlines[fired.raw] = nil } else { wheel.arm(fired, at: deadline) }
+        }
+        // One tick of a millisecond is the precision.
+        for (number, deadline) in deadlines where deadline + .milliseconds(2) <= now {
+          Issue.record("step \(step): \(number) has not fired")
+          return
+        }
+      }
+    }
+  }
+}
