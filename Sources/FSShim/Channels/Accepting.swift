@@ -226,14 +226,33 @@ func listenerUnwatched(_ index: Int32, channel: Int32) {
   guard pointer.isOpen, queue.pointee.isJoined, queue.pointee.watchers > 0 else { return }
   queue.pointee.watchers -= 1
   guard queue.pointee.watchers == 0 else { return }
-  queue.pointee.isPaused = true
-  var command = Command(.pause)
-  command.length = ListenerTable.at(record).pointee.number
-  pointer.send(command)
-  // What has been established for this channel goes to those who still watch.
-  pointer.drain()
-  pointer.handBackAll(record)
-  pointer.publish()
+  // nginx removes and adds its listeners every few connections: only when the thread waits without
+  // having added it again are the connections for somebody else.
+  if pointer.pointee.leavingCount == 32 { pointer.leaveListeners() }
+  pointer.pointee.leaving[pointer.pointee.leavingCount] = record
+  pointer.pointee.leavingCount += 1
+}
+
+extension UnsafeMutablePointer<Channel> {
+  /// The thread is about to wait: listeners that it stopped watching get no connections here from
+  /// now on, and those that have come go to others who watch. The lock is held.
+  func leaveListeners() {
+    for position in 0..<pointee.leavingCount {
+      let record = pointee.leaving[position]
+      let queue = pointee.queues + Int(record)
+      guard queue.pointee.watchers == 0, queue.pointee.isJoined, !queue.pointee.isPaused else {
+        continue
+      }
+      queue.pointee.isPaused = true
+      var command = Command(.pause)
+      command.length = ListenerTable.at(record).pointee.number
+      send(command)
+      drain()
+      handBackAll(record)
+    }
+    pointee.leavingCount = 0
+    publish()
+  }
 }
 
 /// The kernel's side of a listener has been found readable.

@@ -60,6 +60,9 @@ struct Channel {
   var slotWatermark: UInt32
   /// Slots of the engine's half have been used below this.
   var acceptWatermark: UInt32 = 0
+  /// Listeners that nobody watches here any more; whether for good shows when the thread waits.
+  var leaving: InlineArray<32, Int32> = InlineArray(repeating: -1)
+  var leavingCount = 0
   /// Sockets whose last write found too little room.
   var wantingCount: UInt32 = 0
   /// The engine has been told that acknowledgements are awaited, and has posted nothing since.

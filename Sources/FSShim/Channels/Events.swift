@@ -3,16 +3,18 @@ import Synchronization
 
 // Events from the engine, dispatched to sockets. The channel's lock is held.
 
-/// Dispatches what the engine has announced on a channel. Returns at once when there is nothing, or
+/// Dispatches what the engine has announced on a channel, for a thread that is about to wait or has
+/// waited. Returns at once when there is nothing, or
 /// when the calling thread is in the channel already.
 func drainChannel(_ channel: Int32) {
   let pointer = ChannelTable.at(channel)
   guard pointer.isOpen else { return }
   guard
     pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
-      || pointer.pointee.delayedCount > 0
+      || pointer.pointee.delayedCount > 0 || pointer.pointee.leavingCount > 0
   else { return }
   guard Lock.acquire(pointer.lockWord) else { return }
+  if pointer.pointee.leavingCount > 0 { pointer.leaveListeners() }
   pointer.drain()
   pointer.reportAll()
   Lock.release(pointer.lockWord)
