@@ -5,14 +5,14 @@ import Testing
 @Suite struct TimerWheelTests {
   /// A timer fires at or after its deadline, by at most a tick and what a step skips; never early.
   /// `nextDeadline` never sleeps too long.
-  @Test(arguments: [1, 50, 3000, 400_000, 20_000_000] as [UInt64])
+  @Test(arguments: [1, 50, 3000, 400_000] as [UInt64])
   func firesInTime(scale: UInt64) {
     var random = SplitMix64(seed: scale)
     var now = Instant(nanoseconds: 123_456_789)
     var wheel = TimerWheel(capacity: 32, now: now)
     defer { wheel.deallocate() }
     var deadlines: [UInt32: Instant] = [:]
-    for step in 0..<3000 {
+    for step in 0..<(scale > 10_000 ? 300 : 3000) {
       let number = UInt32.random(in: 0..<32, using: &random)
       let id = ConnectionID(raw: number)
       switch Int.random(in: 0..<4, using: &random) {
