@@ -116,7 +116,7 @@ extension NetworkHost {
 }
 
 /// The numbers of `fsd stats --json`, each under its path: `connections.established`.
-public struct DaemonStatistics: Sendable {
+public struct DaemonStatistics: Sendable, CustomStringConvertible {
   /// Those of each engine.
   public private(set) var engines: [[String: Double]] = []
   /// Those of all engines together.
@@ -140,6 +140,15 @@ public struct DaemonStatistics: Sendable {
   /// The sum over all engines of the numbers whose path satisfies `isWanted`.
   public func sum(where isWanted: (String) -> Bool) -> Int {
     Int(engines.reduce(0) { $0 + $1.filter { isWanted($0.key) }.values.reduce(0, +) })
+  }
+
+  /// Every number that is not zero.
+  public var description: String {
+    engines.enumerated().map { index, numbers in
+      "engine \(index): "
+        + numbers.filter { $0.value != 0 }.sorted { $0.key < $1.key }
+        .map { "\($0.key) \(Int($0.value))" }.joined(separator: ", ")
+    }.joined(separator: "\n")
   }
 
   private static func flatten(_ value: Any, _ path: String = "") -> [String: Double] {

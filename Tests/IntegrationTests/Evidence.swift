@@ -38,7 +38,13 @@ extension Network {
     guard let daemon = server.daemon else { return try body() }
     let before = try daemon.statistics()
     let kernelBefore = try server.kernelCounters()
-    try body()
+    do {
+      try body()
+    } catch {
+      // What the engines were doing tells more than a client's time-out.
+      Issue.record("\(try daemon.statistics())")
+      throw error
+    }
     func carried(_ statistics: DaemonStatistics) -> Int {
       statistics.sum("payload_delivered") + statistics.sum("payload_acknowledged")
     }
