@@ -119,6 +119,8 @@ func listenerReadiness(_ index: Int32, _ channel: Int32) -> UInt32 {
   guard record >= 0 else { return 0 }
   let listener = ListenerTable.at(record)
   if listener.pointee.isKernelReadable { return Ready.input }
+  // The channel of a daemon that is gone: whoever had it takes what the next daemon brings.
+  let channel = channel >= 0 && channelIsOpen(channel) ? channel : -1
   if channel >= 0, queueLength(record, channel) > 0 { return Ready.input }
   for word in 0..<4 {
     var bits = listener.pointee.channels[word]
@@ -194,6 +196,28 @@ func stopPollingListeners() {
     listener.pointee.polled = -1
     listenerUnwatched(Int32(index), channel: channel)
   }
+}
+
+/// A listener that engines once knew has taken a connection from the kernel: perhaps there is a daemon
+/// again. Asked at most once a second.
+func reattachListener(_ index: Int32) {
+  let record = socketAt(index).pointee.listener
+  guard record >= 0 else { return }
+  let listener = ListenerTable.at(record)
+  guard !listener.pointee.isRegistered, listener.pointee.watchers > 0 else { return }
+  if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return }
+  if ControlConnection.isResting { return }
+  listener.pointee.retryAt = monotonicNow() + 1_000_000_000
+  let channel = ChannelTable.forThread()
+  guard channel >= 0 else { return }
+  let lock = processWord(.control)
+  guard Lock.acquire(lock) else { return }
+  listener.pointee.retryAt = 0
+  let joined = ListenerTable.join(record, channel)
+  Lock.release(lock)
+  guard joined, resume(record, channel) else { return }
+  fs_report(Int32(FS_REPORT_LISTENER_ACCELERATED), Int(listener.pointee.descriptor))
+  listenerJoined(index, channel)
 }
 
 /// Counts another watcher of a listener that the channel has joined; false if it has not.

@@ -198,14 +198,18 @@ func socketListens(_ socket: Int32) {
 /// Connections of a listener come to one more channel. If that is not a particular thread's, every
 /// set that watches the listener has to wake up for it; it stays in those sets as long as they live.
 func listenerJoined(_ socket: Int32, _ channel: Int32) {
-  guard ChannelTable.at(channel).pointee.isInvited, let memory = ReadinessMemory.existing,
-    Lock.acquire(memory.shardLock(socket))
-  else { return }
+  guard let memory = ReadinessMemory.existing, Lock.acquire(memory.shardLock(socket)) else {
+    return
+  }
+  let isInvited = ChannelTable.at(channel).pointee.isInvited
   var number = socketAt(socket).pointee.firstLink
   while number != 0 {
     let entry = memory.link(number)
     let setNumber = entry.pointee.set
-    if entry.pointee.channel != channel && Lock.acquire(memory.setLock(setNumber)) {
+    let own = entry.pointee.channel
+    // A link whose channel died with its daemon takes what the next daemon brings.
+    let isConcerned = isInvited || own < 0 || !channelIsOpen(own)
+    if own != channel && isConcerned && Lock.acquire(memory.setLock(setNumber)) {
       let set = memory.set(setNumber)
       if set.pointee.channelUses[Int(channel)] == 0 {
         memory.addChannel(channel, to: set, descriptor: set.pointee.descriptor)

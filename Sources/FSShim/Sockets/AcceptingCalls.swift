@@ -131,6 +131,7 @@ private func acceptFromKernel(
   if accepted >= 0 {
     fs_descriptor_created(accepted)
     pointer.pointee.isKernelReadable = fs_sys_poll_now(fd, Int16(POLLIN)) != 0
+    reattachListener(Int32(listener.index))
   } else if accepted == -EAGAIN {
     pointer.pointee.isKernelReadable = false
   }
