@@ -30,6 +30,7 @@ import Testing
   /// The usual short exchange: three segments from the server, one of them with data and FIN.
   @Test func shortResponse() {
     let pair = Pair()
+    defer { pair.simulation.end() }
     let (server, client) = pair.connect()
     client.send(100)
     pair.server.onWake = {
@@ -68,6 +69,7 @@ import Testing
   @Test func lostFINs() {
     for lost in ["B> FIN ACK 1 ack 1", "A> ACK 1 ack 2", "A> FIN ACK 1 ack 2", "B> ACK 2 ack 2"] {
       let pair = Pair()
+      defer { pair.simulation.end() }
       let (server, client) = pair.connect()
       var isLost = false
       pair.simulation.loses = { sender, segment in

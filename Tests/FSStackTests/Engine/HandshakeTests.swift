@@ -77,6 +77,7 @@ import Testing
     ]
     for (lost, expected) in cases {
       let pair = Pair()
+      defer { pair.simulation.end() }
       let trace = pair.simulation.trace
       // The first time only.
       var isLost = false

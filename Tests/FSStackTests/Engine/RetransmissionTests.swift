@@ -114,6 +114,7 @@ import Testing
     conditions.latency = .milliseconds(5)
     conditions.loss = 0.01
     let pair = Pair(conditions)
+    defer { pair.simulation.end() }
     let client = pair.client.connect(to: pair.simulation.a.address, port: 80)
     pair.simulation.run(within: .seconds(20)) {
       client.isConnected && !pair.server.accepted.isEmpty

@@ -124,8 +124,7 @@ import Testing
         traffic.socket.firstWrongByte.map { "wrong byte at \($0)" }
       }
       problems += simulation.leftovers()
-      // The closures hold everything else.
-      for application in [server, client] { application.onWake = nil }
+      simulation.end()
       return problems
     }
 

@@ -67,6 +67,7 @@ import Testing
     var options = SimulatedHost.Options()
     options.receiveBuffer = 8192
     let pair = Pair(options: options)
+    defer { pair.simulation.end() }
     let (server, client) = pair.connect()
     client.send(30_000)
     pair.simulation.run(for: .milliseconds(500))

@@ -24,7 +24,6 @@ final class Simulation {
   /// Steps without progress of time after which the engines are thought to run in a circle.
   private static let patience = 10_000
   private var happenings = EventQueue<Happening>()
-  private var sleepers: [TestApplication] = []
 
   var a: SimulatedHost { hosts[0] }
   var b: SimulatedHost { hosts[1] }
@@ -50,6 +49,15 @@ final class Simulation {
             destination: other.address, interface: 0, source: host.address,
             nextHop: other.macAddress, mtu: options.mtu))
       }
+    }
+  }
+
+  /// Lets go of the closures, which hold what holds them.
+  func end() {
+    loses = nil
+    happenings = EventQueue()
+    for engine in hosts.flatMap(\.engines) {
+      for application in engine.applications.values { application.onWake = nil }
     }
   }
 
