@@ -248,6 +248,12 @@ static inline int fs_sys_listen(int fd, int backlog) {
 
 static inline void fs_sys_yield(void) { (void)fs_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0); }
 
+/// Sleeps so many nanoseconds, fewer than a second.
+static inline void fs_sys_pause_for(long nanoseconds) {
+  struct timespec limit = {0, nanoseconds};
+  (void)fs_sys_ppoll(0, 0, &limit);
+}
+
 /// Sends a signal to the calling thread, as the kernel does with SIGPIPE.
 static inline void fs_sys_raise(int signal) {
   (void)fs_syscall(SYS_tgkill, fs_sys_getpid(), fs_sys_gettid(), signal, 0, 0, 0);

@@ -83,6 +83,23 @@ extension UnsafeMutablePointer<Channel> {
     publish()
   }
 
+  /// Has the engine bring no more connections of a listener, and gives back those that have come,
+  /// so that another process which accepts them can have them. The lock is held.
+  func withdraw(from record: Int32) {
+    let queue = pointee.queues + Int(record)
+    guard queue.pointee.isJoined else { return }
+    if !queue.pointee.isPaused {
+      queue.pointee.isPaused = true
+      var command = Command(.pause)
+      command.length = ListenerTable.at(record).pointee.number
+      send(command)
+      _ = waitUntilTaken()
+    }
+    drain()
+    handBackAll(record)
+    _ = waitUntilTaken()
+  }
+
   /// Takes a place in the socket table. The lock is held.
   @inline(__always)
   func takeSocket() -> UInt32? {

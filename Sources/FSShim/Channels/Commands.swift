@@ -58,6 +58,27 @@ extension UnsafeMutablePointer<Channel> {
     if pointee.commands.hasUnpublished { pointee.commands.publish() }
   }
 
+  /// Waits until the engine has taken everything that was sent, and has finished the round in which
+  /// it did so; for moments at which something ends. False if it has not within a tenth of a second.
+  func waitUntilTaken() -> Bool {
+    // What the engine posts because of a command it posts in the same round: the second command is
+    // taken in a later one.
+    for _ in 0..<2 {
+      send(Command(.wantSpace))
+      pointee.commands.publish()
+      ringDoorbell()
+      var attempts = 0
+      while !pointee.commands.isDrained || pointee.delayedCount > 0 {
+        guard isOpen, attempts < 2000 else { return false }
+        attempts += 1
+        if attempts < 20 { fs_sys_yield() } else { fs_sys_pause_for(50_000) }
+        sendDelayed()
+        ringDoorbell()
+      }
+    }
+    return isOpen
+  }
+
   /// Wakes the engine if it sleeps and has not been woken since it fell asleep.
   @inline(__always)
   func ringDoorbell() {

@@ -18,8 +18,10 @@ public func fs_finalize() {
     for index in 0..<ChannelTable.count {
       let channel = ChannelTable.at(index)
       guard channel.isOpen, Lock.tryAcquire(channel.lockWord) else { continue }
-      channel.sendDelayed()
-      channel.publish()
+      for record in 0..<ListenerTable.count where ListenerTable.at(record).pointee.isUsed {
+        channel.withdraw(from: record)
+      }
+      _ = channel.waitUntilTaken()
       Lock.release(channel.lockWord)
     }
     var message = ControlConnection.message(.goodbye)

@@ -170,7 +170,7 @@ enum ListenerTable {
     guard Lock.acquire(pointer.lockWord) else { return }
     let queue = pointer.pointee.queues + Int(index)
     if queue.pointee.isJoined {
-      pointer.handBackAll(index)
+      pointer.withdraw(from: index)
       queue.pointee.isJoined = false
       queue.pointee.isPaused = false
       queue.pointee.watchers = 0
