@@ -145,7 +145,8 @@ static __always_inline struct address copied(const struct in6_addr *ipv6) {
   return (struct address){{words[0], words[1], words[2], words[3]}};
 }
 
-// Whether the kernel has a socket for the flow; a listening one counts only if `listening`.
+// Whether the kernel has a socket for the flow; a listening one counts only if `listening`. One in
+// TIME-WAIT does not count: its flow may begin anew, and then it is ours from the first SYN on.
 static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *flow,
                                        bool listening) {
   struct bpf_sock_tuple tuple = {};
@@ -166,7 +167,8 @@ static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *fl
   struct bpf_sock *socket = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!socket)
     return false;
-  bool found = listening || socket->state != BPF_TCP_LISTEN;
+  bool found = socket->state != BPF_TCP_TIME_WAIT &&
+               (listening || socket->state != BPF_TCP_LISTEN);
   bpf_sk_release(socket);
   return found;
 }

@@ -27,7 +27,7 @@ final class ActivePorts {
   func review() {
     do throws(DeviceError) {
       let count = try KernelFlows.count(localPorts: range)
-      let needsCare = count.live + count.timeWait + count.listening > 0
+      let needsCare = count.live + count.listening > 0
       guard needsCare != isCareful else { return }
       isCareful = needsCare
       steer()

@@ -95,8 +95,7 @@ final class DeviceSteering: PortSteering {
 
   func kernelHasFlows(onPorts ports: ClosedRange<UInt16>) -> Bool {
     do throws(DeviceError) {
-      let count = try KernelFlows.count(localPorts: ports)
-      return count.live > 0 || count.timeWait > 0
+      return try KernelFlows.count(localPorts: ports).live > 0
     } catch {
       // Not knowing, the careful treatment stays.
       return true
