@@ -64,8 +64,10 @@ struct Benchmark {
     } else {
       try serverEnd.receive(onCore: Self.serverCore)
     }
+    // Ports of their own: what the kernel remembers of its connections (TIME-WAIT) stays its own.
     let nginx = try server.startNginx(
-      NginxOptions(core: Self.serverCore), preloaded: carrier == .fsd)
+      NginxOptions(port: carrier == .fsd ? 80 : 8_080, core: Self.serverCore),
+      preloaded: carrier == .fsd)
     try nginx.waitForAcceleration()
     let measurements = try Workload.allCases.map { try measure($0, carrier, nginx) }
     nginx.stop()

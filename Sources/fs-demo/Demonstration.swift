@@ -57,10 +57,13 @@ struct Demonstration {
       try server.startDaemon(interfaces: [front.interface, back.interface])
       try backend.startDaemon(interfaces: [backendEnd.interface])
     }
+    // Ports of their own: what the kernel remembers of its connections (TIME-WAIT) stays its own.
+    let port = accelerated ? 80 : 8_080
     let nginx = try backend.startNginx(
-      NginxOptions(root: content.directory), preloaded: accelerated)
+      NginxOptions(port: port, root: content.directory), preloaded: accelerated)
     let haproxy = try server.startHAProxy(
-      HAProxyOptions(backend: "\(backendEnd.address4):\(nginx.port)"), preloaded: accelerated)
+      HAProxyOptions(port: port, backend: "\(backendEnd.address4):\(port)"),
+      preloaded: accelerated)
     try nginx.waitForAcceleration()
     try haproxy.waitForAcceleration()
     let kernelBefore = try [server, backend].map { try $0.kernelCounters() }
