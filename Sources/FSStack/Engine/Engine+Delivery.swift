@@ -66,6 +66,8 @@ extension Engine {
     connections[id].receiveNext += UInt32(taken)
     guard taken == bytes.count else { return }
     if finished {
+      // The same FIN may be queued, from when it came without these bytes.
+      reassembly.removeAll(of: &connections[id])
       finArrives(id, now: now)
     } else {
       drainReassembly(id, now: now)

@@ -97,6 +97,20 @@ import Testing
     #expect(socket.unread == 200)
   }
 
+  /// The missing bytes come again together with the FIN that is queued: nothing of it may remain, or
+  /// closing would seem to lose something.
+  @Test func finTwice() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    pair.peer.send(.fin, 101, ack: 1)
+    pair.peer.send(.fin, 1, count: 100, ack: 1)
+    _ = pair.peer.take()
+    #expect(socket.peerFinished && socket.read() == 100)
+    socket.close()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> FIN ACK 1 ack 102"])
+  }
+
   // MARK: Nagle
 
   /// A small segment waits for the acknowledgement of the one before, unless TCP_NODELAY.

@@ -10,7 +10,8 @@ import Testing
   /// Everything that differs between runs, all of it from the seed.
   private struct Run {
     let simulation: Simulation
-    let server: TestApplication
+    /// One for each engine of A.
+    let servers: [TestApplication]
     let client: TestApplication
     var random: SplitMix64
     var traffic: [RandomTraffic] = []
@@ -23,11 +24,19 @@ import Testing
       options.receiveBuffer = UInt32.random(in: 2048...200_000, using: &random)
       options.mtu = Int.random(in: 576...1500, using: &random)
       let isIPv4 = options.mtu < 1280 || Bool.random(using: &random)
+      let engines = random.chance(0.3) ? Int.random(in: 2...3, using: &random) : 1
       simulation = Simulation(
-        Self.conditions(&random), seed: seed, isIPv4: isIPv4, options: options)
-      server = TestApplication(on: simulation.a.engines[0], geometry: Self.geometry(&random))
+        Self.conditions(&random), seed: seed, isIPv4: isIPv4, engines: (engines, engines),
+        options: options)
+      // Frames arrive anywhere, as with veth.
+      for host in simulation.hosts { host.queue = { Int($0[$0.count - 1]) } }
+      var servers: [TestApplication] = []
+      for engine in simulation.a.engines {
+        servers.append(TestApplication(on: engine, geometry: Self.geometry(&random)))
+      }
+      self.servers = servers
       client = TestApplication(on: simulation.b.engines[0], geometry: Self.geometry(&random))
-      for application in [server, client] where random.chance(0.5) {
+      for application in servers + [client] where random.chance(0.5) {
         application.latency = .microseconds(UInt64.random(in: 1...2000, using: &random))
       }
     }
@@ -73,11 +82,13 @@ import Testing
         traffic.step()
       }
       for index in 0..<count {
-        server.listen(
-          UInt32(index), port: UInt16(80 + index), isIPv4: simulation.a.address.isIPv4,
-          now: simulation.now)
+        for server in servers {
+          server.listen(
+            UInt32(index), port: UInt16(80 + index), isIPv4: simulation.a.address.isIPv4,
+            now: simulation.now)
+        }
       }
-      for application in [server, client] {
+      for application in servers + [client] {
         application.onWake = { [unowned application] in
           while let socket = application.accept() {
             start(socket, sizes[count + Int(socket.port) - 80])
