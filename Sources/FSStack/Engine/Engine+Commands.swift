@@ -15,8 +15,9 @@ extension Engine {
     return executed
   }
 
+  /// Executes the commands of one channel; returns how many.
   @inline(__always)
-  private mutating func service(_ channel: ChannelID, now: Instant) -> Int {
+  mutating func service(_ channel: ChannelID, now: Instant) -> Int {
     guard let ready = channels[channel].commands.readyCount() else {
       violate(channel, .commandIndexImpossible)
       return 0

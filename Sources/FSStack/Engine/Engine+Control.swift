@@ -118,6 +118,8 @@ extension Engine {
   /// The channel's process has gone. Its connections are reset, or closed in good order.
   public mutating func detachChannel(_ id: ChannelID, abort aborts: Bool, now: Instant) {
     guard channels.isAllocated(id), !channels[id].isDetached else { return }
+    // What the process asked for before it went is still done: it may have ended with its last write.
+    if !channels[id].isViolated { counters.commands += UInt64(service(id, now: now)) }
     channels[id].isDetached = true
     listeners.leave(id)
     // Held until the loop is over, so that the last connection does not free the channel.
