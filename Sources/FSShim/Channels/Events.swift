@@ -66,7 +66,8 @@ extension UnsafeMutablePointer<Channel> {
     } else if event.kind != EventKind.progress.rawValue {
       return
     }
-    if event.acknowledged > 0, !pointee.chunks.acknowledged(event.acknowledged, on: &slot.pointee.sent)
+    if event.acknowledged > 0,
+      !pointee.chunks.acknowledged(event.acknowledged, on: &slot.pointee.sent)
     {
       breakChannel()
       return

@@ -120,7 +120,8 @@ extension ChannelTable {
   }
 
   /// Maps the memory, and makes the channel's own.
-  private static func establish(_ index: Int32, _ reply: borrowing ControlConnection.Reply) -> Bool {
+  private static func establish(_ index: Int32, _ reply: borrowing ControlConnection.Reply) -> Bool
+  {
     let geometry = reply.message.geometry
     let layout = PrivateLayout(geometry)
     guard let memory = fs_sys_map_shared(reply.descriptors[0], UInt(geometry.byteCount)) else {

@@ -64,7 +64,8 @@ enum RouteTable {
     return monotonicNow() < route.until ? route.isAccelerated : nil
   }
 
-  private static func ask(_ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint) -> Bool {
+  private static func ask(_ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint) -> Bool
+  {
     let lock = processWord(.control)
     guard Lock.acquire(lock) else { return false }
     defer { Lock.release(lock) }

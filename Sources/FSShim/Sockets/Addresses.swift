@@ -97,7 +97,8 @@ struct SocketEndpoint {
 /// getsockname(2).
 @c @implementation
 public func fs_getsockname(
-  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?
+  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
   name(fd, address, length) { socket in
     SocketEndpoint.write(
@@ -111,7 +112,8 @@ public func fs_getsockname(
 /// getpeername(2).
 @c @implementation
 public func fs_getpeername(
-  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?
+  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
   name(fd, address, length) { socket in
     // As Linux: a connection that has ended has no peer any more.

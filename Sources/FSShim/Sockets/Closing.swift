@@ -76,7 +76,8 @@ extension UnsafeMutablePointer<Channel> {
   /// Ends a connection whose last descriptor is closed; true if the descriptor was kept. The lock is
   /// held.
   @inline(__always)
-  fileprivate func close(_ fd: Int32, _ index: UInt32, _ socket: SocketPointer, keeps: Bool) -> Bool {
+  fileprivate func close(_ fd: Int32, _ index: UInt32, _ socket: SocketPointer, keeps: Bool) -> Bool
+  {
     let isOurs = pointee.processGeneration == process.pointee.generation
     if isOurs { closeSlot(index, socket) }
     var kept = false

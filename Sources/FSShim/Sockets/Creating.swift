@@ -32,7 +32,8 @@ public func fs_socket(_ domain: Int32, _ type: Int32, _ proto: Int32) -> Int64 {
   socket.pointee.state = .undecided
   socket.pointee.isIPv6 = isIPv6
   // A new socket of the kernel has the flags that were asked for; a pooled one may have others.
-  socket.pointee.flags = socketFlags & SocketTypeFlag.nonblocking != 0 ? .nonblocking : SocketFlags()
+  socket.pointee.flags =
+    socketFlags & SocketTypeFlag.nonblocking != 0 ? .nonblocking : SocketFlags()
   descriptorAssign(
     fd, kind: .undecided, index: index,
     closeOnExec: socketFlags & SocketTypeFlag.closeOnExec != 0)
@@ -141,9 +142,12 @@ func giveToKernel(_ fd: Int32, _ socket: SocketPointer) {
 
 /// bind(2): the kernel's socket gets the address, so that errors and reservations are real.
 @c @implementation
-public func fs_bind(_ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t) -> Int64 {
+public func fs_bind(_ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t) -> Int64
+{
   withSocket(fd) { socket, entry in
-    guard entry.kind == .undecided else { return entry.kind == .connection ? failure(EINVAL) : pass }
+    guard entry.kind == .undecided else {
+      return entry.kind == .connection ? failure(EINVAL) : pass
+    }
     guard let address else { return failure(EFAULT) }
     flushToKernel(fd, socket)
     let result = fs_sys_bind(fd, address, length)

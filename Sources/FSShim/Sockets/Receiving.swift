@@ -126,7 +126,8 @@ private func receiveNow(
   return Int64(taken)
 }
 
-private func peek(_ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor) -> Int64
+private func peek(_ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor)
+  -> Int64
 {
   var cursor = start
   var chunk = socket.pointee.received.head

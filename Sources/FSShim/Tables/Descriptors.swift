@@ -95,8 +95,9 @@ func closeInternal(_ fd: Int32) {
 }
 
 /// Replaces the entries of all descriptors of a socket, whose kind has changed.
-func renameDescriptors(of index: UInt32, _ socket: SocketPointer, _ fd: Int32, to kind: DescriptorKind)
-{
+func renameDescriptors(
+  of index: UInt32, _ socket: SocketPointer, _ fd: Int32, to kind: DescriptorKind
+) {
   var left = socket.pointee.references
   rename(fd, index, kind)
   left -= 1

@@ -1,0 +1,58 @@
+import Foundation
+import Laboratory
+import Testing
+
+/// Compiles a program of Tests/Programs with the toolchain's C compiler; returns its path.
+private func compile(_ name: String, into directory: String) throws -> String {
+  let tests = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent()
+  let program = "\(directory)/\(name)"
+  let compiler = Process()
+  compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+  compiler.arguments = [
+    "clang", "-O2", "-Wall", "-pthread", "-o", program,
+    tests.appendingPathComponent("Programs/\(name).c").path,
+  ]
+  try compiler.run()
+  compiler.waitUntilExit()
+  try #require(compiler.terminationStatus == 0, "clang \(name).c")
+  return program
+}
+
+extension Integration {
+  /// Readiness as the kernel has it: programs that compare, and that notice a lost wake-up.
+  @Suite(.network()) struct Readiness {
+    /// The same random operations on kernel connections and on accelerated ones, and every answer of
+    /// epoll, poll, select, recv and send compared.
+    @Test(arguments: [31, 32, 33, 41])
+    func answersAsTheKernelDoes(_ seed: Int) throws {
+      let network = try Network.running()
+      let model = try compile(
+        "epoll-model", into: try network.laboratory.makeDirectory("model-\(seed)"))
+      try network.expectNoLeak {
+        _ = try network.server.run(
+          [
+            model, "--address", network.front.address4, "--netns", network.peer.name, "--seed",
+            "\(seed)", "--steps", "500",
+          ] + (seed > 40 ? ["--nested"] : []), preloaded: Network.hasDaemon)
+      }
+    }
+
+    /// An echo server in every style of waiting; a connection that stands still ends it.
+    @Test(arguments: ["shared", "sets", "edge", "handover", "poll", "select", "blocking"])
+    func losesNoWakeUp(_ mode: String) throws {
+      let network = try Network.running()
+      let echo = try compile(
+        "readiness-echo", into: try network.laboratory.makeDirectory("echo-\(mode)"))
+      try network.expectNoLeak {
+        for once in [[], ["--once"]] {
+          _ = try network.server.run(
+            [
+              echo, "--mode", mode, "--address", network.front.address4, "--netns",
+              network.peer.name, "--seconds", "2",
+            ] + once, preloaded: Network.hasDaemon)
+        }
+      }
+    }
+  }
+}
