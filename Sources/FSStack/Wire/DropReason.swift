@@ -18,7 +18,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
   /// The source address is of no other single host (multicast, broadcast, loopback, unspecified,
   /// an IPv4 address inside IPv6), or equals the destination address.
   case sourceAddressInvalid
-  /// The packet came in a link-layer broadcast or multicast, or its destination is no local address.
+  /// The packet came in a link-layer broadcast or multicast, or its destination is not local.
   case destinationNotLocal
   /// The packet carries neither TCP nor ICMP.
   case notTCP

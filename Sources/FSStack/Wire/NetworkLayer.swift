@@ -35,7 +35,7 @@ struct NetworkLayer {
     return addressSum &+ UInt64(last.bigEndian)
   }
 
-  /// Whether a frame looks like the ordinary one, IPv4 without a tag. It is then at least as long as
+  /// Whether a frame looks like the ordinary one, IPv4 without a tag. It is then as long as
   /// `parsePlainIPv4` wants it.
   @inline(__always)
   static func isPlainIPv4(_ frame: UnsafeRawBufferPointer) -> Bool {

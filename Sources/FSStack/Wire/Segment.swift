@@ -10,8 +10,8 @@ enum ParseResult: Equatable, Sendable {
 
 /// The fields of a received TCP segment and of the headers before it, in host order.
 ///
-/// Parsing is the place that trusts nothing: whatever is in a `Segment` after `.segment` lies within
-/// the frame and has been checked by its checksums.
+/// Parsing is the place that trusts nothing: whatever is in a `Segment` after `.segment` lies
+/// within the frame and has been checked by its checksums.
 struct Segment: BitwiseCopyable, Sendable {
   var sourceMAC = MACAddress()
   var destinationMAC = MACAddress()

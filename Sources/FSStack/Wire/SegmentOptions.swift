@@ -1,5 +1,5 @@
-/// A range of sequence numbers that a selective acknowledgement reports: `left` is its first, `right`
-/// the one after its last (RFC 2018).
+/// A range of sequence numbers that a selective acknowledgement reports: `left` is its first,
+/// `right` the one after its last (RFC 2018).
 struct SACKBlock: Equatable, BitwiseCopyable, Sendable {
   var left = SequenceNumber(0)
   var right = SequenceNumber(0)

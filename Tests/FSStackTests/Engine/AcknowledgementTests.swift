@@ -97,8 +97,8 @@ import Testing
     #expect(socket.unread == 200)
   }
 
-  /// The missing bytes come again together with the FIN that is queued: nothing of it may remain, or
-  /// closing would seem to lose something.
+  /// The missing bytes come again together with the FIN that is queued: nothing of it may remain,
+  /// or closing would seem to lose something.
   @Test func finTwice() {
     let pair = ScriptedPair()
     let socket = pair.open()

@@ -3,7 +3,8 @@ import Testing
 @testable import FSStack
 
 @Suite struct KeepAliveTests {
-  /// An idle peer is probed, and as long as it answers nothing else happens (RFC 9293 section 3.8.4).
+  /// An idle peer is probed, and as long as it answers nothing else happens (RFC 9293 section
+  /// 3.8.4).
   @Test func answered() {
     let pair = Pair()
     let (server, client) = pair.connect()

@@ -154,7 +154,7 @@ import Testing
     #expect(pair.simulation.leftovers() == [])
   }
 
-  /// The specific address before the wildcard, and IPv4 at an IPv6 wildcard unless that is IPv6-only.
+  /// An IPv6 wildcard takes IPv4 unless it is IPv6-only.
   @Test func addresses() {
     for isIPv6Only in [false, true] {
       let simulation = Simulation(engines: (1, 0))

@@ -63,7 +63,7 @@ import Testing
     #expect(socket.unread == 10)
   }
 
-  /// Every segment of the connection carries the option, and the engine's clock runs in milliseconds.
+  /// Every segment of the connection carries the option, and the clock runs in milliseconds.
   @Test func inEverySegment() {
     let pair = ScriptedPair()
     guard let socket = open(pair) else { return }

@@ -66,8 +66,8 @@ import Testing
     #expect(control.window == 11_000)
   }
 
-  /// The third duplicate halves and retransmits; a full acknowledgement ends recovery, a partial one
-  /// retransmits the next (RFC 6582).
+  /// The third duplicate halves and retransmits; a full acknowledgement ends recovery, a partial
+  /// one retransmits the next (RFC 6582).
   @Test func recovery() {
     var control = CongestionControl(segmentSize: Self.size)
     let highest = SequenceNumber(10_000)
