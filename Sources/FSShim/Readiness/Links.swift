@@ -48,7 +48,11 @@ extension ReadinessMemory {
     let set = set(setNumber)
     remove(number, from: set)
     removeChannel(entry.pointee.channel, from: set)
-    if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0 {
+    // The kernel's set is shared with the parent process as long as the child has not used it: what
+    // the child closes must stay in there (redis closes its listeners in the child that saves).
+    if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0
+      && !set.pointee.isInherited
+    {
       _ = fs_sys_epoll_ctl(
         set.pointee.descriptor, EPOLL_CTL_DEL, entry.pointee.descriptor, 0, 0)
     }
