@@ -4,6 +4,13 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+// Glibc's module has `fd_set` as it is without _GNU_SOURCE; here it must be the same, or a Swift file
+// that imports both does not compile.
+#include <features.h>
+#pragma push_macro("__USE_XOPEN")
+#undef __USE_XOPEN
+#include <sys/select.h>
+#pragma pop_macro("__USE_XOPEN")
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
