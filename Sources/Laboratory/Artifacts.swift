@@ -16,11 +16,11 @@ public struct Artifacts: Sendable {
     let manager = FileManager.default
     let beside = CommandLine.arguments.first.map { ($0 as NSString).deletingLastPathComponent }
     var candidates = [beside, "build"].compactMap { $0 }
-    if let chosen = ProcessInfo.processInfo.environment["FS_BUILD_DIR"] { candidates = [chosen] }
     // `swift test` runs a helper of the toolchain that is given the path of the test bundle.
     for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
       candidates.insert((argument as NSString).deletingLastPathComponent, at: 0)
     }
+    if let chosen = ProcessInfo.processInfo.environment["FS_BUILD_DIR"] { candidates = [chosen] }
     for candidate in candidates {
       let base =
         candidate.hasPrefix("/") ? candidate : "\(manager.currentDirectoryPath)/\(candidate)"
