@@ -1,29 +1,10 @@
-/// An IPv4 or IPv6 endpoint as it stands in the shared memory.
-///
-/// `high` and `low` hold the 16 address bytes in memory (network) order, loaded as two native
-/// 64-bit words; an IPv4 address a.b.c.d is stored mapped, as ::ffff:a.b.c.d. Ports are in host
-/// order.
-public struct ChannelEndpoint: BitwiseCopyable, Equatable, Sendable {
-  /// The first eight address bytes, as loaded from memory.
-  public var high: UInt64
-  /// The last eight address bytes, as loaded from memory.
-  public var low: UInt64
-  /// The port, host order.
-  public var port: UInt16
-
-  /// Creates an endpoint.
-  @inlinable
-  public init(high: UInt64 = 0, low: UInt64 = 0, port: UInt16 = 0) {
-    self.high = high
-    self.low = low
-    self.port = port
-  }
-}
-
 /// What the application asks of its engine. 64 bytes, one cache line.
 ///
 /// The engine copies a command out of the shared memory before it looks at it, and checks every
 /// field: an impossible one closes the channel (`ChannelViolation` names the reason).
+///
+/// Here and in `Event`, an address is its 16 bytes in memory (network) order, loaded as two native
+/// 64-bit words; an IPv4 address a.b.c.d is stored mapped, as ::ffff:a.b.c.d. Ports are in host order.
 public struct Command: BitwiseCopyable {
   /// What to do; a `CommandKind`.
   public var kind: UInt8

@@ -48,9 +48,14 @@ extension Engine {
     listeners.endpoints[endpoint].halfOpen -= 1
     if !assign(id, from: endpoint) {
       counters.acceptsGlobal += 1
-      ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
-      listeners.endpoints[endpoint].pendingCount += 1
+      wait(id, at: endpoint)
     }
+  }
+
+  /// Puts a connection that no acceptor takes at the end of those that wait for one.
+  private mutating func wait(_ id: ConnectionID, at endpoint: EndpointID) {
+    ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
+    listeners.endpoints[endpoint].pendingCount += 1
   }
 
   /// Gives a connection that is in no list to the endpoint's next acceptor.
@@ -77,8 +82,7 @@ extension Engine {
     while let id = ownerLinks.popFirst(of: &listeners.endpoints[endpoint].pending) {
       listeners.endpoints[endpoint].pendingCount -= 1
       guard assign(id, from: endpoint) else {
-        ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
-        listeners.endpoints[endpoint].pendingCount += 1
+        wait(id, at: endpoint)
         return
       }
       drainReassembly(id, now: now)
@@ -101,15 +105,12 @@ extension Engine {
     if ownerLinks.contains(id) { ownerLinks.remove(id, from: &channels[channel].dirty) }
     channels[channel].connectionCount -= 1
     connections[id].channel = .none
-    connections[id].receiveUnposted = .max
-    connections[id].flags.remove(.announced)
-    connections[id].flags.remove(.reportFinished)
+    connections[id].flags.subtract([.announced, .reportFinished])
     connections[id].endpoint = endpoint
     if assign(id, from: endpoint) {
       drainReassembly(id, now: now)
     } else {
-      ownerLinks.append(id, to: &listeners.endpoints[endpoint].pending)
-      listeners.endpoints[endpoint].pendingCount += 1
+      wait(id, at: endpoint)
     }
   }
 

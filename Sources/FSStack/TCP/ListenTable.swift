@@ -198,9 +198,4 @@ struct ListenTable {
     acceptorLinks.remove(acceptor, from: &endpoints[id].acceptors)
     acceptorLinks.append(acceptor, to: &endpoints[id].acceptors)
   }
-
-  /// Calls `body` with every endpoint.
-  func forEachEndpoint(_ body: (EndpointID) -> Void) {
-    for id in active { body(id) }
-  }
 }

@@ -37,7 +37,6 @@ public enum TCPState: UInt8, BitwiseCopyable, CaseIterable, Comparable, Sendable
 enum SocketError {
   static var pipe: UInt16 { 32 }
   static var addressNotAvailable: UInt16 { 99 }
-  static var connectionAborted: UInt16 { 103 }
   static var connectionReset: UInt16 { 104 }
   static var noBufferSpace: UInt16 { 105 }
   static var timedOut: UInt16 { 110 }

@@ -15,7 +15,7 @@ struct TimeWaitRecord: BitwiseCopyable {
   var vlan: UInt16
   var interface: UInt8
   var hasTimestamps: Bool
-  /// Shift of the window in our acknowledgements.
+  /// The window field of our acknowledgements, scaled.
   var windowField: UInt16
 }
 

@@ -8,7 +8,7 @@ public struct IPAddress: Equatable, Hashable, BitwiseCopyable, Sendable {
   /// The unspecified IPv6 address, `::`.
   public static let unspecified = IPAddress(high: 0, low: 0)
 
-  /// Creates an address from its two words in memory order, as in `ChannelEndpoint`.
+  /// Creates an address from its two words in memory order, as in `Command`.
   @inlinable
   public init(high: UInt64, low: UInt64) {
     self.high = high
