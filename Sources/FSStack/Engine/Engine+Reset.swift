@@ -60,7 +60,7 @@ extension Engine {
     counters.pureAcknowledgements += 1
   }
 
-  private mutating func transmit(
+  mutating func transmit(
     _ header: inout OutgoingHeader, _ flow: Flow, interface: Int
   ) {
     let queue = interfaces[interface].transmit

@@ -1,0 +1,207 @@
+// The handshake: SYN-SENT and SYN-RECEIVED of RFC 9293 section 3.10.7, and the SYNs on their way out.
+
+extension Engine {
+  // MARK: SYN-SENT (section 3.10.7.3)
+
+  @inline(never)
+  mutating func synSentSegmentArrives(
+    _ id: ConnectionID, _ segment: inout Segment, now: Instant
+  ) {
+    let flags = segment.flags
+    let isAcknowledged =
+      flags.contains(.ack)
+      && segment.acknowledgement - connections[id].sendUnacknowledged > 0
+      && segment.acknowledgement <= connections[id].sendMaximum
+    if flags.contains(.ack) && !isAcknowledged {
+      if !flags.contains(.rst) { sendReset(answering: &segment, of: id) }
+      drop(.ackUnacceptable)
+      return
+    }
+    if flags.contains(.rst) {
+      if isAcknowledged {
+        counters.resetsReceived += 1
+        fail(id, SocketError.connectionRefused)
+      }
+      return
+    }
+    guard flags.contains(.syn) else { return }
+    acceptOptions(id, &segment)
+    connections[id].receiveNext = segment.sequence + 1
+    // What our SYN offered, unscaled.
+    connections[id].receiveEdge =
+      segment.sequence + 1 + min(connections[id].receiveBuffer, 65535)
+    connections[id].windowUpdateSequence = segment.sequence
+    connections[id].windowUpdateAcknowledgement = segment.acknowledgement
+    connections[id].sendWindow = UInt32(segment.window)
+    connections[id].largestSendWindow = UInt32(segment.window)
+    connections[id].lastReceivedAt = now
+    guard isAcknowledged else {
+      // Simultaneous open (MUST-10): the SYN goes out again, as SYN-ACK.
+      connections[id].state = .synReceived
+      connections[id].sendNext = connections[id].sendUnacknowledged
+      scheduleOutput(id)
+      return
+    }
+    synchronizeAcknowledged(id, segment.acknowledgement, now: now)
+    establish(id, now: now)
+    connections[id].flags.insert([.acknowledgeNow, .reportConnected])
+    markDirty(id)
+    scheduleOutput(id)
+  }
+
+  /// Our SYN is acknowledged: the first round trip is measured, unless it was sent twice.
+  private mutating func synchronizeAcknowledged(
+    _ id: ConnectionID, _ acknowledgement: SequenceNumber, now: Instant
+  ) {
+    if connections[id].flags.contains(.synchronizeRetransmitted) {
+      connections[id].roundTrip.synchronizedAfterLoss()
+    } else {
+      connections[id].roundTrip.sample(now - connections[id].timedAt)
+    }
+    connections[id].flags.remove(.timing)
+    connections[id].sendUnacknowledged = acknowledgement
+    connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
+    connections[id].retransmitAt = .never
+    connections[id].attempts = 0
+    connections[id].unacknowledgedSince = .never
+  }
+
+  /// Takes the options of a SYN or SYN-ACK (RFC 7323, RFC 2018, RFC 9293 section 3.7.1).
+  mutating func acceptOptions(_ id: ConnectionID, _ segment: inout Segment) {
+    let options = segment.options
+    let isIPv4 = connections[id].flow.local.isIPv4
+    // Without the option 536 or 1220 (MUST-15); below 48 a segment would be all header.
+    let announced =
+      options.maximumSegmentSize == 0
+      ? UInt16(isIPv4 ? 536 : 1220) : max(options.maximumSegmentSize, 48)
+    connections[id].maximumSegmentSize = announced
+    if options.windowScale != SegmentOptions.absentWindowScale {
+      connections[id].sendScale = options.windowScale
+    } else {
+      connections[id].sendScale = 0
+      connections[id].receiveScale = 0
+      connections[id].receiveBuffer = min(connections[id].receiveBuffer, 65535)
+    }
+    if options.hasTimestamp {
+      connections[id].flags.insert(.timestamps)
+      connections[id].recentTimestamp = options.timestampValue
+    } else {
+      connections[id].flags.remove(.timestamps)
+    }
+    if options.sackPermitted {
+      connections[id].flags.insert(.selectiveAcknowledgements)
+    } else {
+      connections[id].flags.remove(.selectiveAcknowledgements)
+    }
+    connections[id].congestion = CongestionControl(segmentSize: connections[id].segmentSize)
+  }
+
+  /// The handshake is complete.
+  private mutating func establish(_ id: ConnectionID, now: Instant) {
+    connections[id].state = .established
+    connections[id].lastReceivedAt = now
+    armKeepAlive(id, now: now)
+  }
+
+  // MARK: SYN-RECEIVED
+
+  @inline(never)
+  mutating func synReceivedSegmentArrives(
+    _ id: ConnectionID, _ segment: inout Segment, _ payload: UnsafeRawBufferPointer,
+    now: Instant
+  ) {
+    let flags = segment.flags
+    let receiveNext = connections[id].receiveNext
+    // The SYN-ACK of a simultaneous open repeats the SYN but acknowledges ours (RFC 9293 A.2).
+    let crosses =
+      flags.isSuperset(of: [.syn, .ack]) && segment.sequence + 1 == receiveNext
+      && !connections[id].flags.contains(.passive)
+    if flags.contains(.syn), segment.sequence + 1 == receiveNext, !crosses {
+      // Our SYN-ACK was lost.
+      connections[id].sendNext = connections[id].sendUnacknowledged
+      scheduleOutput(id)
+      return
+    }
+    if !crosses, !isAcceptable(id, &segment, now: now) { return }
+    if flags.contains(.rst) {
+      counters.resetsReceived += 1
+      // A passive open returns to LISTEN and tells nobody (section 3.10.7.4, second step).
+      fail(id, SocketError.connectionRefused)
+      return
+    }
+    if flags.contains(.syn), !crosses {
+      challenge(id, now: now)
+      return
+    }
+    guard flags.contains(.ack) else { return }
+    guard segment.acknowledgement - connections[id].sendUnacknowledged > 0,
+      segment.acknowledgement <= connections[id].sendMaximum
+    else {
+      sendReset(answering: &segment, of: id)
+      drop(.ackUnacceptable)
+      return
+    }
+    synchronizeAcknowledged(id, segment.acknowledgement, now: now)
+    establish(id, now: now)
+    let scaled = UInt32(segment.window) << UInt32(connections[id].sendScale)
+    connections[id].sendWindow = scaled
+    connections[id].largestSendWindow = scaled
+    connections[id].windowUpdateSequence = segment.sequence
+    connections[id].windowUpdateAcknowledgement = segment.acknowledgement
+    if connections[id].flags.contains(.passive) {
+      acceptEstablished(id)
+    } else {
+      connections[id].flags.insert(.reportConnected)
+      markDirty(id)
+    }
+    scheduleOutput(id)
+    unsafe synchronizedSegmentArrives(id, &segment, payload, now: now)
+  }
+
+  // MARK: SYN
+
+  /// Sends the SYN or SYN-ACK, for the first time or again.
+  mutating func sendSynchronize(_ id: ConnectionID, now: Instant) -> Bool {
+    guard connections[id].sendNext == connections[id].sendUnacknowledged else {
+      // Already out: only an acknowledgement can be owed, of a segment that was not acceptable.
+      guard connections[id].state == .synReceived,
+        connections[id].flags.contains(.acknowledgeNow)
+      else { return true }
+      let sequence = connections[id].sendMaximum
+      return transmit(id, at: sequence, length: 0, flags: .ack, now: now)
+    }
+    if connections[id].state == .synSent, !resolvePath(id) { return true }
+    let sequence = connections[id].sendUnacknowledged
+    let flags: TCPFlags = connections[id].state == .synSent ? .syn : [.syn, .ack]
+    guard transmit(id, at: sequence, length: 0, flags: flags, now: now) else { return false }
+    if connections[id].sendMaximum != sequence {
+      counters.retransmissions += 1
+      connections[id].flags.insert(.synchronizeRetransmitted)
+    } else {
+      connections[id].timedAt = now
+    }
+    connections[id].sendNext = sequence + 1
+    connections[id].sendMaximum = sequence + 1
+    connections[id].retransmitAt = now + connections[id].roundTrip.current
+    armTimers(id)
+    return true
+  }
+
+  func synchronizeOptions(_ id: ConnectionID, now: Instant) -> OutgoingOptions {
+    let connection = connections[id]
+    var options = OutgoingOptions()
+    let mtu = interfaces[Int(connection.interface)].mtu
+    options.maximumSegmentSize = UInt16(
+      clamping: mtu - (connection.flow.local.isIPv4 ? 40 : 60))
+    // An active open offers everything; a passive one what the SYN offered (RFC 7323).
+    let offers = connection.state == .synSent
+    if offers || connection.receiveScale != 0 || connection.sendScale != 0 {
+      options.windowScale = connection.receiveScale
+    }
+    options.sackPermitted = offers || connection.flags.contains(.selectiveAcknowledgements)
+    options.hasTimestamp = offers || connection.flags.contains(.timestamps)
+    options.timestampValue = timestamp(connection.timestampOffset, now: now)
+    options.timestampEcho = connection.recentTimestamp
+    return options
+  }
+}

@@ -1,0 +1,84 @@
+// The bytes an application has queued: chunks of its channel, in the order of the stream.
+
+extension Engine {
+  /// Copies queued bytes into a frame and returns their sum.
+  @inline(__always)
+  func gather(
+    _ id: ConnectionID, at sequence: SequenceNumber, length: Int, to target: UnsafeMutableRawPointer
+  ) -> UInt64 {
+    guard length > 0 else { return 0 }
+    let channel = connections[id].channel
+    var (chunk, chunkSequence) = locate(id, sequence)
+    var sum: UInt64 = 0
+    var copied = 0
+    while copied < length {
+      let record = channels[channel][send: chunk]
+      let skip = Int((sequence + UInt32(copied)) - chunkSequence)
+      let count = min(Int(record.length) - skip, length - copied)
+      let part = unsafe Checksum.copy(
+        from: channels[channel].sendBytes(chunk) + skip, to: target + copied, count: count)
+      sum &+= copied & 1 == 0 ? part : Checksum.swapForOddOffset(part)
+      copied += count
+      if copied < length {
+        chunkSequence += UInt32(record.length)
+        chunk = record.next
+      }
+    }
+    connections[id].sendCursor = chunk
+    connections[id].sendCursorSequence = chunkSequence
+    return sum
+  }
+
+  /// The chunk that holds a sequence number: from the cursor on, if that is not beyond it.
+  @inline(__always)
+  private func locate(_ id: ConnectionID, _ sequence: SequenceNumber) -> (UInt32, SequenceNumber) {
+    var chunk = connections[id].sendCursor
+    var start = connections[id].sendCursorSequence
+    if chunk == .max || sequence < start {
+      chunk = connections[id].sendHead
+      start = connections[id].sendHeadSequence
+    }
+    while true {
+      let record = channels[connections[id].channel][send: chunk]
+      if sequence < start + UInt32(record.length) { return (chunk, start) }
+      start += UInt32(record.length)
+      chunk = record.next
+    }
+  }
+
+  /// Gives back the chunks whose bytes are acknowledged, `count` bytes in all.
+  @inline(__always)
+  mutating func freeAcknowledged(_ id: ConnectionID, _ count: UInt32) {
+    guard count > 0 else { return }
+    counters.payloadAcknowledged += UInt64(count)
+    let channel = connections[id].channel
+    while connections[id].sendHead != .max {
+      let chunk = connections[id].sendHead
+      let record = channels[channel][send: chunk]
+      let end = connections[id].sendHeadSequence + UInt32(record.length)
+      guard end <= connections[id].sendUnacknowledged else { break }
+      freeSendHead(id, record)
+      connections[id].sendHeadSequence = end
+    }
+    connections[id].unreportedAcknowledged += count
+    markDirty(id)
+  }
+
+  private func freeSendHead(_ id: ConnectionID, _ record: SendChunk) {
+    let channel = connections[id].channel
+    let chunk = connections[id].sendHead
+    channels[channel][send: chunk].length = 0
+    channels[channel].sendChunksInUse -= 1
+    if connections[id].sendCursor == chunk { connections[id].sendCursor = .max }
+    connections[id].sendHead = record.next
+    if record.next == .max { connections[id].sendTail = .max }
+  }
+
+  /// Gives back everything queued.
+  func freeQueued(_ id: ConnectionID) {
+    guard connections[id].channel != .none else { return }
+    while connections[id].sendHead != .max {
+      freeSendHead(id, channels[connections[id].channel][send: connections[id].sendHead])
+    }
+  }
+}

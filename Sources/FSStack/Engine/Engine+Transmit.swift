@@ -1,0 +1,79 @@
+// One segment: its header, its options and its frame.
+
+extension Engine {
+  /// Our timestamp clock: milliseconds, shifted for each connection.
+  func timestamp(_ offset: UInt32, now: Instant) -> UInt32 {
+    UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ offset
+  }
+
+  /// Builds one segment in a free frame and commits it. False: no free frame.
+  mutating func transmit(
+    _ id: ConnectionID, at sequence: SequenceNumber, length: Int, flags: TCPFlags, now: Instant
+  ) -> Bool {
+    let interface = Int(connections[id].interface)
+    let queue = interfaces[interface].transmit
+    guard let frame = queue.allocate() else {
+      drop(.transmitQueueFull)
+      return false
+    }
+    var header = outgoingHeader(id, interface: interface)
+    header.sequence = sequence
+    header.flags = flags
+    if flags.contains(.syn) {
+      header.options = synchronizeOptions(id, now: now)
+      header.window = UInt16(clamping: receiveSpace(id))
+    } else {
+      header.window = advertisedWindow(id)
+      setOptions(id, &header, hasData: length > 0, now: now)
+    }
+    let target = unsafe queue.frame(frame)
+    let headerLength = header.length
+    let sum = unsafe gather(id, at: sequence, length: length, to: target + headerLength)
+    unsafe header.write(to: target, payloadLength: length, payloadSum: sum)
+    queue.commit(frame, length: headerLength + length)
+    counters.framesSent += 1
+    counters.bytesSent += UInt64(headerLength + length)
+    connections[id].lastSentAt = now
+    if flags.contains(.ack) {
+      connections[id].lastAcknowledgementSent = connections[id].receiveNext
+      connections[id].flags.remove(.acknowledgeNow)
+      connections[id].acknowledgeAt = .never
+    }
+    return true
+  }
+
+  @inline(__always)
+  private func outgoingHeader(_ id: ConnectionID, interface: Int) -> OutgoingHeader {
+    var header = OutgoingHeader()
+    header.sourceMAC = interfaces[interface].macAddress
+    header.destinationMAC = connections[id].nextHop
+    header.vlan = connections[id].vlan
+    header.source = connections[id].flow.local
+    header.destination = connections[id].flow.remote
+    header.sourcePort = connections[id].flow.localPort
+    header.destinationPort = connections[id].flow.remotePort
+    header.hopLimit = connections[id].hopLimit
+    header.trafficClass = connections[id].trafficClass
+    header.acknowledgement = connections[id].receiveNext
+    return header
+  }
+
+  @inline(__always)
+  private func setOptions(
+    _ id: ConnectionID, _ header: inout OutgoingHeader, hasData: Bool, now: Instant
+  ) {
+    if connections[id].flags.contains(.timestamps) {
+      header.options.hasTimestamp = true
+      header.options.timestampValue = timestamp(connections[id].timestampOffset, now: now)
+      header.options.timestampEcho = connections[id].recentTimestamp
+    }
+    // Blocks go with pure acknowledgements only: they must not make a full segment too long.
+    if !hasData, connections[id].reassemblyHead != .none,
+      connections[id].flags.contains(.selectiveAcknowledgements)
+    {
+      let limit = header.options.hasTimestamp ? 3 : 4
+      header.options.sackCount = reassembly.selectiveBlocks(
+        of: &connections[id], limit: limit, into: &header.options.sackBlocks)
+    }
+  }
+}
