@@ -19,17 +19,24 @@ extension Engine {
     guard localAddresses.contains(local),
       command.localPort == 0 || configuration.activePorts.contains(command.localPort),
       let port = sourcePort(
-        wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort)
+        wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort,
+        now: now)
     else {
       refuse(command, channel, local, remote, SocketError.addressNotAvailable, now: now)
       return
     }
     let flow = Flow(local: local, localPort: port, remote: remote, remotePort: command.remotePort)
     let hash = secret.hash(flow)
-    if let old = timeWait.find(flow, hash: hash) { timeWait.remove(old) }
+    var initial: SequenceNumber?
+    if let old = timeWait.find(flow, hash: hash) {
+      initial = timeWait.records[old].nextInitialSequence
+      timeWait.remove(old)
+      counters.timeWaitReused += 1
+    }
     let connection = makeConnection(
       flow, state: .synSent, interface: interface, nextHop: MACAddress(),
-      vlan: path?.vlan ?? NetworkLayer.untagged, pathMTU: path?.mtu ?? 1280, now: now)
+      vlan: path?.vlan ?? NetworkLayer.untagged, pathMTU: path?.mtu ?? 1280, initial: initial,
+      now: now)
     guard let id = insert(connection, hash: hash) else {
       refuse(command, channel, local, remote, SocketError.noBufferSpace, now: now)
       return
@@ -68,54 +75,35 @@ extension Engine {
     fail(id, error)
   }
 
-  /// A source port that leads the replies to this engine: the wanted one, or the next free one of
-  /// the active range with this engine's residue (RFC 6056: the search begins at a keyed hash of
-  /// the destination).
+  /// A source port that leads the replies to this engine: the wanted one, or a free one of the active
+  /// range with this engine's residue. With all of them in use, one whose TIME-WAIT record has
+  /// timestamps: the peer can tell the new connection from the old by them (Linux's tcp_tw_reuse).
   private mutating func sourcePort(
-    wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16
+    wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16, now: Instant
   ) -> UInt16? {
-    if wanted != 0 {
-      let flow = Flow(local: local, localPort: wanted, remote: remote, remotePort: remotePort)
-      return find(flow, hash: secret.hash(flow)) == nil ? wanted : nil
-    }
-    let range = configuration.activePorts
-    let count = UInt32(range.count)
-    let start = UInt32(truncatingIfNeeded: secret.hash(remote, port: remotePort) >> 16)
-    for step in 0..<count {
-      let offset = (start &+ portCursor &+ step) % count
-      let port = range.lowerBound + UInt16(offset)
-      guard
-        Self.engine(ofActivePort: port, engineCount: configuration.engineCount)
-          == configuration.engineIndex
-      else { continue }
+    let engine = (count: configuration.engineCount, index: configuration.engineIndex)
+    let secret = self.secret
+    let connections = self.connections
+    let flows = self.flows
+    let timeWait = self.timeWait
+    func isFree(_ port: UInt16, reusing reuses: Bool) -> Bool {
       let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
       let hash = secret.hash(flow)
-      if find(flow, hash: hash) == nil, timeWait.find(flow, hash: hash) == nil {
-        portCursor = portCursor &+ step &+ 1
-        return port
-      }
+      let isTaken =
+        flows.find(hash) { connections[ConnectionID(raw: $0)].flow == flow } != nil
+      if isTaken { return false }
+      guard let record = timeWait.find(flow, hash: hash) else { return true }
+      return reuses && timeWait.isReusable(record, now: now)
     }
-    return reusableTimeWaitPort(local: local, remote: remote, remotePort: remotePort)
-  }
-
-  /// With all ports in use, one whose TIME-WAIT record has timestamps: the peer can tell the new
-  /// connection from the old by them (Linux's tcp_tw_reuse).
-  private mutating func reusableTimeWaitPort(
-    local: IPAddress, remote: IPAddress, remotePort: UInt16
-  ) -> UInt16? {
-    let range = configuration.activePorts
-    for step in 0..<UInt32(range.count) {
-      let port = range.lowerBound + UInt16((portCursor &+ step) % UInt32(range.count))
-      let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
-      if let record = timeWait.find(flow, hash: secret.hash(flow)),
-        timeWait.records[record].hasTimestamps,
-        Self.engine(ofActivePort: port, engineCount: configuration.engineCount)
-          == configuration.engineIndex
-      {
-        portCursor = portCursor &+ step &+ 1
-        counters.timeWaitReused += 1
-        return port
+    if wanted != 0 { return isFree(wanted, reusing: true) ? wanted : nil }
+    for reuses in [false, true] {
+      let port = sourcePorts.search(
+        configuration.activePorts, local: local, remote: remote, remotePort: remotePort
+      ) {
+        Self.engine(ofActivePort: $0, engineCount: engine.count) == engine.index
+          && isFree($0, reusing: reuses)
       }
+      if let port { return port }
     }
     return nil
   }

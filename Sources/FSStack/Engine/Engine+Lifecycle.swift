@@ -12,12 +12,13 @@ extension Engine {
     return id
   }
 
-  /// A new connection's control block, in its first state.
+  /// A new connection's control block, in its first state; `initial` is its initial sequence number
+  /// if something has decided it already.
   func makeConnection(
     _ flow: Flow, state: TCPState, interface: Int, nextHop: MACAddress, vlan: UInt16,
-    pathMTU: Int, now: Instant
+    pathMTU: Int, initial: SequenceNumber? = nil, now: Instant
   ) -> Connection {
-    let initial = initialSequence(flow, now: now)
+    let initial = initial ?? secret.initialSequence(flow, now: now)
     let size = UInt16(clamping: pathMTU - (flow.local.isIPv4 ? 40 : 60))
     return Connection(
       flow: flow, state: state, receiveScale: Self.windowScale(configuration.receiveBuffer),
@@ -26,7 +27,7 @@ extension Engine {
       maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
       congestion: CongestionControl(segmentSize: UInt32(size)), interface: UInt8(interface),
       vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
-      timestampOffset: UInt32(truncatingIfNeeded: secret.hash(flow, purpose: 1)),
+      timestampOffset: secret.timestampOffset(flow.local, flow.remote),
       lastSentAt: now, lastReceivedAt: now)
   }
 
@@ -35,12 +36,6 @@ extension Engine {
     var scale: UInt8 = 0
     while scale < 14 && buffer >> UInt32(scale) > 65535 { scale += 1 }
     return scale
-  }
-
-  /// The initial sequence number: a clock of 4 us plus a keyed hash of the flow (RFC 6528).
-  private func initialSequence(_ flow: Flow, now: Instant) -> SequenceNumber {
-    let clock = UInt32(truncatingIfNeeded: now.nanoseconds / 4000)
-    return SequenceNumber(clock &+ UInt32(truncatingIfNeeded: secret.hash(flow, purpose: 2)))
   }
 
   /// Takes a connection out of the established table and stops its timers.
@@ -141,44 +136,12 @@ extension Engine {
     let record = TimeWaitRecord(
       flow: connection.flow, sendNext: connection.sendMaximum,
       receiveNext: connection.receiveNext, recentTimestamp: connection.recentTimestamp,
-      timestampOffset: connection.timestampOffset, expiry: now + TimeWaitTable.duration,
-      nextHop: connection.nextHop, vlan: connection.vlan, interface: connection.interface,
-      hasTimestamps: connection.flags.contains(.timestamps),
-      windowField: UInt16(clamping: max(window, 1)))
+      nextHop: connection.nextHop, vlan: connection.vlan,
+      windowField: UInt16(clamping: max(window, 1)), interface: connection.interface,
+      hasTimestamps: connection.flags.contains(.timestamps))
     // A FIN of this burst is acknowledged from the record: the connection may be gone by its end.
     if connection.flags.contains(.acknowledgeNow) { sendAcknowledgement(record, now: now) }
     retire(id)
-    timeWait.insert(record)
-  }
-
-  /// A segment for a flow in TIME-WAIT. True: it is a SYN that opens the flow anew, and the record
-  /// is gone.
-  mutating func timeWaitSegmentArrives(
-    _ id: TimeWaitID, _ segment: inout Segment, now: Instant
-  ) -> Bool {
-    let record = timeWait.records[id]
-    // RFC 1337: a RST does not end the wait.
-    if segment.flags.contains(.rst) { return false }
-    if segment.flags.contains(.syn), !segment.flags.contains(.ack) {
-      let newer: Bool
-      if record.hasTimestamps && segment.options.hasTimestamp {
-        // RFC 6191: a later timestamp proves a new connection, an equal one with a later number.
-        let age = Int32(bitPattern: segment.options.timestampValue &- record.recentTimestamp)
-        newer = age > 0 || age == 0 && segment.sequence > record.receiveNext
-      } else {
-        newer = segment.sequence > record.receiveNext
-      }
-      if newer {
-        timeWait.remove(id)
-        counters.timeWaitReused += 1
-        return true
-      }
-    }
-    if segment.flags.contains(.fin) { timeWait.restart(id, now: now) }
-    let isPure = segment.payloadLength == 0 && segment.flags.isDisjoint(with: [.syn, .fin])
-    if !isPure || segment.sequence != record.receiveNext {
-      sendAcknowledgement(record, now: now)
-    }
-    return false
+    timeWait.insert(record, now: now)
   }
 }

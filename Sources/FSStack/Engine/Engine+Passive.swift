@@ -2,8 +2,10 @@
 
 extension Engine {
   /// A segment for no connection: for a listener, or for nobody (RFC 9293 section 3.10.7.1, .2).
+  /// `initial` is our initial sequence number when the flow was in TIME-WAIT.
   mutating func listenSegmentArrives(
-    _ segment: inout Segment, _ flow: Flow, hash: UInt64, interface: Int, now: Instant
+    _ segment: inout Segment, _ flow: Flow, hash: UInt64, interface: Int,
+    initial: SequenceNumber?, now: Instant
   ) {
     if segment.flags.contains(.rst) {
       drop(.noListener)
@@ -27,7 +29,7 @@ extension Engine {
     }
     var connection = makeConnection(
       flow, state: .synReceived, interface: interface, nextHop: segment.sourceMAC,
-      vlan: segment.vlan, pathMTU: interfaces[interface].mtu, now: now)
+      vlan: segment.vlan, pathMTU: interfaces[interface].mtu, initial: initial, now: now)
     connection.flags.insert(.passive)
     connection.endpoint = endpoint
     connection.receiveNext = segment.sequence + 1

@@ -68,8 +68,10 @@ extension Engine {
       drop(.destinationNotLocal)
       return .done
     }
+    var initial: SequenceNumber?
     if let id = timeWait.find(flow, hash: hash) {
-      if !timeWaitSegmentArrives(id, &segment, now: now) { return .done }
+      initial = timeWaitSegmentArrives(id, &segment, now: now)
+      if initial == nil { return .done }
     } else if mayHandOver, configuration.engineCount > 1 {
       let owner = self.owner(of: flow, hash: hash)
       if owner != configuration.engineIndex {
@@ -77,7 +79,8 @@ extension Engine {
         return .handOver(engine: owner)
       }
     }
-    listenSegmentArrives(&segment, flow, hash: hash, interface: interface, now: now)
+    listenSegmentArrives(
+      &segment, flow, hash: hash, interface: interface, initial: initial, now: now)
     return .done
   }
 

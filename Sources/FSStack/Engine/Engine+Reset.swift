@@ -1,4 +1,4 @@
-// RST segments, and acknowledgements for connections that are only a TIME-WAIT record.
+// RST segments, and the way out for segments of no connection in the slab.
 
 extension Engine {
   /// Answers a segment of no connection with RST (RFC 9293 section 3.10.7.1).
@@ -42,24 +42,7 @@ extension Engine {
     counters.resetsSent += 1
   }
 
-  /// Acknowledges a segment that came in TIME-WAIT.
-  mutating func sendAcknowledgement(_ record: TimeWaitRecord, now: Instant) {
-    var header = OutgoingHeader()
-    header.destinationMAC = record.nextHop
-    header.vlan = record.vlan
-    header.sequence = record.sendNext
-    header.acknowledgement = record.receiveNext
-    header.flags = .ack
-    header.window = record.windowField
-    if record.hasTimestamps {
-      header.options.hasTimestamp = true
-      header.options.timestampValue = timestamp(record.timestampOffset, now: now)
-      header.options.timestampEcho = record.recentTimestamp
-    }
-    transmit(&header, record.flow, interface: Int(record.interface))
-    counters.pureAcknowledgements += 1
-  }
-
+  /// Sends a segment without data that belongs to no connection in the slab.
   mutating func transmit(
     _ header: inout OutgoingHeader, _ flow: Flow, interface: Int
   ) {

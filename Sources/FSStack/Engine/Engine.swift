@@ -46,8 +46,7 @@ public struct Engine: ~Copyable {
 
   var counters = EngineCounters()
   var drops = InlineArray<64, UInt64>(repeating: 0)
-  /// Where the search for a source port begins (RFC 6056).
-  var portCursor: UInt32 = 0
+  var sourcePorts: SourcePortCursors
 
   /// Creates an engine without interfaces.
   public init(configuration: EngineConfiguration, now: Instant) {
@@ -55,6 +54,7 @@ public struct Engine: ~Copyable {
     precondition(DropReason.allCases.count <= 64)
     self.configuration = configuration
     secret = Secret(words: configuration.secret)
+    sourcePorts = SourcePortCursors(secret: secret)
     let capacity = configuration.maximumConnections
     connections = Slab(capacity: capacity)
     flows = HashIndex(capacity: capacity)

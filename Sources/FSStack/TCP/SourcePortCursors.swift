@@ -1,0 +1,39 @@
+/// Where the searches for source ports stand: the double-hash algorithm of RFC 6056 section 3.3.4.
+///
+/// A keyed hash of the destination says where in the range to begin, and which of the cursors to add.
+/// So ports to one destination follow each other, and are not used again soon; but what one
+/// destination sees says nothing of the ports to others.
+struct SourcePortCursors {
+  private let secret: Secret
+  private var cursors: [UInt32]
+
+  /// Cursors; destinations that share one can see that the other is connected to, not by which port.
+  private static var count: Int { 256 }
+
+  init(secret: Secret) {
+    self.secret = secret
+    cursors = (0..<Self.count).map {
+      secret.sourcePort(.unspecified, .unspecified, remotePort: UInt16($0)).start
+    }
+  }
+
+  /// Gives `isFree` the ports of `range` in the order of the search, until it takes one, and moves the
+  /// cursor behind that.
+  mutating func search(
+    _ range: ClosedRange<UInt16>, local: IPAddress, remote: IPAddress, remotePort: UInt16,
+    isFree: (UInt16) -> Bool
+  ) -> UInt16? {
+    let hash = secret.sourcePort(local, remote, remotePort: remotePort)
+    let cursor = Int(hash.cursor) % Self.count
+    let first = hash.start &+ cursors[cursor]
+    let count = UInt32(range.count)
+    for step in 0..<count {
+      let port = range.lowerBound + UInt16((first % count + step) % count)
+      if isFree(port) {
+        cursors[cursor] = cursors[cursor] &+ step &+ 1
+        return port
+      }
+    }
+    return nil
+  }
+}
