@@ -13,7 +13,7 @@ RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-to
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test bench lint clean dependencies products
+.PHONY: all install demo test bench rfc9293 lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -44,6 +44,11 @@ test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --skip IntegrationTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
+
+# UPDATE=1 writes docs/rfc9293.md instead of comparing it.
+rfc9293:
+	$(SWIFT) build --product traceability
+	@"$$($(SWIFT) build --show-bin-path)/traceability" $(if $(UPDATE),--update)
 
 lint:
 	$(SWIFT) format lint --strict --recursive $(FORMATTED)

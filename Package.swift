@@ -58,6 +58,10 @@ var targets: [Target] = [
     name: "fs-bench", dependencies: ["CLaboratory", "Laboratory"], path: "Benchmarks/fs-bench",
     swiftSettings: strict),
   .testTarget(name: "IntegrationTests", dependencies: ["Laboratory"]),
+
+  // Which requirement is met by which code and shown by which test.
+  .executableTarget(name: "traceability"),
+  .testTarget(name: "traceabilityTests", dependencies: ["traceability"]),
 ]
 
 if withShim {
