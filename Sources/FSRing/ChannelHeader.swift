@@ -9,7 +9,7 @@ import Synchronization
 @safe
 public struct ChannelHeader {
   /// First word of every channel, "FSCH" and the ABI version.
-  public static let magic: UInt64 = 0x4653_4348_0000_0001
+  public static let magic: UInt64 = 0x4653_4348_0000_0002
 
   private let base: UnsafeMutableRawPointer
 
@@ -40,6 +40,24 @@ public struct ChannelHeader {
   /// Counts up whenever addresses or routes change: what the application remembers of the answers
   /// to `ControlKind.route` is void. Written by the engine.
   public var routeGeneration: SharedIndex { unsafe word(7) }
+
+  /// Places for reports.
+  public static let reportCount: UInt32 = 8
+
+  /// `Command.value` of the inquiry whose report stands complete in a place. Written by the engine.
+  public func reportSequence(_ place: UInt32) -> SharedIndex {
+    precondition(place < Self.reportCount)
+    return unsafe word(16 + Int(place))
+  }
+
+  /// A place for a `ConnectionReport`. Written by the engine, which never reads it.
+  public func report(_ place: UInt32) -> UnsafeMutablePointer<ConnectionReport> {
+    precondition(place < Self.reportCount)
+    let offset = Self.reportOffset + Int(place) * ConnectionReport.size
+    return unsafe (base + offset).assumingMemoryBound(to: ConnectionReport.self)
+  }
+
+  private static let reportOffset = 2048
 
   /// Writes the magic; done once by the daemon, before the memory is shared.
   public func initialize() {

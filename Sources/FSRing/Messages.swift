@@ -18,9 +18,11 @@ public struct Command: BitwiseCopyable {
   public var chunk: UInt32
   /// For `send`: bytes in the chunk. For `consume` and `close`: received bytes the application has
   /// taken since it last said so. For `option`: level << 16 | name, the numbers of setsockopt(2).
-  /// For `pause` and `resume`: the listener number.
+  /// For `pause` and `resume`: the listener number. For `inquire`: the place of the report, less than
+  /// `ChannelHeader.reportCount`.
   public var length: UInt32
-  /// For `option`: the value.
+  /// For `option`: the value. For `inquire`: what the engine stores into the sequence word when the
+  /// report is complete.
   public var value: Int32
   /// Port of `local`; 0 for any.
   public var localPort: UInt16
@@ -91,6 +93,9 @@ public enum CommandKind: UInt8, Sendable {
   /// The application is about to sleep because it has no room to send (slot 0): wake it at the next
   /// event, also if that only acknowledges bytes. Otherwise nobody is woken for such an event.
   case wantSpace
+  /// Write a `ConnectionReport` into a place of the header page, store `value` into its sequence
+  /// word, and wake whoever sleeps. No event is posted. A place has one inquiry at a time.
+  case inquire
 }
 
 /// Bits of `Command.flags`.
@@ -103,6 +108,8 @@ public enum CommandFlags {
   public static let shutRead: UInt8 = 4
   /// With `shutdown`.
   public static let shutWrite: UInt8 = 8
+  /// With `send`: the last byte is urgent (MSG_OOB).
+  public static let urgent: UInt8 = 16
 }
 
 /// What the engine tells the application. 64 bytes, one cache line.
@@ -137,7 +144,7 @@ public struct Event: BitwiseCopyable {
   public var localHigh: UInt64
   /// See `localHigh`.
   public var localLow: UInt64
-  /// Remote address words, with `accepted`.
+  /// Remote address words, with `accepted`; `progress` has other facts in their place.
   public var remoteHigh: UInt64
   /// See `remoteHigh`.
   public var remoteLow: UInt64
@@ -173,6 +180,32 @@ public struct Event: BitwiseCopyable {
   }
 }
 
+/// What `progress` tells in the place of the remote address.
+extension Event {
+  /// Bytes sent, and acknowledged neither by this nor by an earlier event: what the application has
+  /// queued beyond them has not been sent. On a connection with TCP_NOTSENT_LOWAT the engine posts
+  /// an event also when less than half of the mark is unsent.
+  public var inFlight: UInt32 {
+    get { UInt32(truncatingIfNeeded: remoteHigh) }
+    set { remoteHigh = remoteHigh & ~0xffff_ffff | UInt64(newValue) }
+  }
+
+  /// Bytes that the congestion window allows in flight. A send buffer of twice as many keeps the
+  /// connection busy.
+  public var congestionWindow: UInt32 {
+    get { UInt32(truncatingIfNeeded: remoteHigh >> 32) }
+    set { remoteHigh = remoteHigh & 0xffff_ffff | UInt64(newValue) << 32 }
+  }
+
+  /// With `.urgent`: how far the urgent byte is ahead of the byte after all data posted so far, the
+  /// data of this event included. -1 is the last byte of this event's data; 0 the next byte that
+  /// will come. The byte itself is in the stream like any other.
+  public var urgentDistance: Int32 {
+    get { Int32(truncatingIfNeeded: Int64(bitPattern: remoteLow)) }
+    set { remoteLow = UInt64(bitPattern: Int64(newValue)) }
+  }
+}
+
 /// The kinds of `Event`. Zero is none.
 public enum EventKind: UInt8, Sendable {
   /// A connection of `listener` is established on a slot of the engine's half. May carry data and
@@ -194,4 +227,7 @@ public enum EventFlags {
   public static let peerFinished: UInt8 = 4
   /// The connection is dead; `error` says why. Nothing but `released` follows.
   public static let failed: UInt8 = 8
+  /// The peer has announced urgent data, or more of it: `urgentDistance` says where. Only with
+  /// `progress`.
+  public static let urgent: UInt8 = 16
 }

@@ -42,6 +42,50 @@ import Testing
     #expect(offsets == [0, 1, 2, 4, 8, 12, 14, 16, 20, 24, 26, 28, 32, 56])
   }
 
+  /// What `progress` says in the place of the remote address does not disturb its neighbours.
+  @Test func progressFieldsAreApart() {
+    var event = Event(.progress, slot: 1)
+    event.inFlight = 0xffff_ffff
+    event.congestionWindow = 0x1234_5678
+    event.urgentDistance = -2
+    #expect(event.inFlight == 0xffff_ffff && event.congestionWindow == 0x1234_5678)
+    event.inFlight = 3
+    #expect(event.inFlight == 3 && event.congestionWindow == 0x1234_5678)
+    #expect(event.urgentDistance == -2 && event.slot == 1)
+  }
+
+  /// Offsets of struct tcp_info in linux/tcp.h.
+  @Test func reportIsTheKernelsStructure() {
+    typealias Report = MemoryLayout<ConnectionReport>
+    let offsets = [
+      Report.offset(of: \.deliveryFlags), Report.offset(of: \.retransmissionTimeout),
+      Report.offset(of: \.unacknowledged), Report.offset(of: \.lastDataSent),
+      Report.offset(of: \.pathMTU), Report.offset(of: \.reordering),
+      Report.offset(of: \.totalRetransmitted), Report.offset(of: \.pacingRate),
+      Report.offset(of: \.segmentsOut), Report.offset(of: \.unsentBytes),
+      Report.offset(of: \.deliveryRate), Report.offset(of: \.delivered),
+      Report.offset(of: \.bytesSent), Report.offset(of: \.sendWindow),
+      Report.offset(of: \.totalTimeouts), Report.offset(of: \.totalTimeoutTime),
+    ]
+    #expect(
+      offsets == [7, 8, 24, 44, 60, 88, 100, 104, 136, 144, 160, 192, 200, 228, 240, 244])
+    #expect(Report.size == ConnectionReport.size && ConnectionReport.size == 256)
+  }
+
+  @Test func theHeaderHasRoomForTheReports() {
+    var page = [UInt8](repeating: 0, count: ChannelGeometry.headerSize)
+    page.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { return }
+      let header = ChannelHeader(base: base)
+      let last = ChannelHeader.reportCount - 1
+      let report = UnsafeRawPointer(header.report(last))
+      #expect(report + ConnectionReport.size == base + ChannelGeometry.headerSize)
+      let sequence = UnsafeRawPointer(header.reportSequence(last))
+      #expect(sequence + 64 <= UnsafeRawPointer(header.report(0)))
+      #expect(UnsafeRawPointer(header.reportSequence(0)) > UnsafeRawPointer(header.routeGeneration))
+    }
+  }
+
   @Test func theStandardGeometryIsValidAndItsPartsFollowEachOther() {
     let geometry = ChannelGeometry.standard
     #expect(geometry.isValid)

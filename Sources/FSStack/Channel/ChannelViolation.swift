@@ -27,4 +27,6 @@ public enum ChannelViolation: UInt8, CaseIterable, Sendable {
   case listenerNotJoined
   /// A connection handed back that was never given, or already used.
   case handBackInvalid
+  /// An inquiry whose report should stand where there is no place for one.
+  case reportOutOfRange
 }

@@ -54,7 +54,7 @@ extension Engine {
       guard channels[channel].isFree(command.slot) else { return .slotInUse }
       connect(command, channel, now: now)
       return nil
-    case .send, .consume, .shutdown, .close, .option, .handBack:
+    case .send, .consume, .shutdown, .close, .option, .handBack, .inquire:
       guard command.slot < channels[channel].geometry.slotCount else { return .slotOutOfRange }
       guard let id = channels[channel].connection(on: command.slot),
         !connections[id].flags.contains(.orphaned)
@@ -85,6 +85,8 @@ extension Engine {
         id, level: Int(command.length >> 16), name: Int(command.length & 0xffff),
         value: command.value, now: now)
       return nil
+    case .inquire:
+      return inquire(command, id, channel, now: now)
     case .handBack:
       guard command.slot < channels[channel].geometry.firstConnectSlot,
         connections[id].acceptedBy != .max, connections[id].sendHead == .max
@@ -151,6 +153,7 @@ extension Engine {
     }
     connections[id].sendTail = command.chunk
     connections[id].sendQueueEnd += command.length
+    if command.flags & CommandFlags.urgent != 0 { queueUrgent(id) }
     if command.flags & CommandFlags.more != 0 {
       connections[id].flags.insert(.more)
     } else {

@@ -45,7 +45,10 @@ extension Engine {
       unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[..<room])
       finished = false
     }
-    if start != connections[id].receiveNext { counters.outOfOrder += 1 }
+    if start != connections[id].receiveNext {
+      counters.outOfOrder += 1
+      connections[id].tally.outOfOrderIn &+= 1
+    }
     guard bytes.count > 0 || finished else {
       acknowledgeSoon(id)
       return
@@ -106,7 +109,9 @@ extension Engine {
       sequence += UInt32(bytes.count)
       chunk = channels[channel][receive: chunk].next
     }
+    connections[id].tally.bytesReceived -= UInt64(connections[id].unreadBytes)
     freeReceived(id)
+    takeBackUrgent(id)
     return isComplete
   }
 
@@ -163,6 +168,7 @@ extension Engine {
       taken += count
     }
     connections[id].unreadBytes += UInt32(taken)
+    connections[id].tally.bytesReceived &+= UInt64(taken)
     counters.payloadDelivered += UInt64(taken)
     markDirty(id)
     return taken

@@ -30,9 +30,14 @@ extension Engine {
     }
   }
 
-  /// Wakes the application if it sleeps.
+  /// Wakes the application if it sleeps: what it waits for has been posted.
   mutating func wake(_ channel: ChannelID) {
     channels[channel].wantsSpace = false
+    ring(channel)
+  }
+
+  /// Wakes the application if it sleeps.
+  mutating func ring(_ channel: ChannelID) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     let waiters = unsafe channels[channel].header.applicationWaiters.pointee
       .load(ordering: .relaxed)
@@ -94,11 +99,21 @@ extension Engine {
         slot: connections[id].slot)
       if event.kind == EventKind.accepted.rawValue { announce(id, &event) }
       if connections[id].flags.contains(.reportConnected) { reportConnected(id, &event) }
-      event.acknowledged = connections[id].unreportedAcknowledged
-      connections[id].unreportedAcknowledged = 0
+      attachProgress(id, &event)
       attachPiece(id, channel, &event)
-      let isLast = connections[id].receiveUnposted == .max
-      if isLast { attachEnd(id, &event) }
+      var isLast = connections[id].receiveUnposted == .max
+      if isLast {
+        passUrgent(id)
+        if connections[id].flags.contains(.reportUrgent) {
+          // With `accepted` there is no place for it.
+          if event.kind == EventKind.accepted.rawValue {
+            isLast = false
+          } else {
+            attachUrgent(id, &event)
+          }
+        }
+        if isLast { attachEnd(id, &event) }
+      }
       if event.flags != 0 || event.kind == EventKind.accepted.rawValue
         || channels[channel].wantsSpace
       {
@@ -108,6 +123,16 @@ extension Engine {
       counters.events += 1
       if isLast { return true }
     }
+  }
+
+  /// What has become of the bytes that were sent.
+  @inline(__always)
+  private func attachProgress(_ id: ConnectionID, _ event: inout Event) {
+    event.acknowledged = connections[id].unreportedAcknowledged
+    connections[id].unreportedAcknowledged = 0
+    guard event.kind == EventKind.progress.rawValue else { return }
+    event.congestionWindow = connections[id].congestion.window
+    event.inFlight = connections[id].bytesInFlight
   }
 
   private func announce(_ id: ConnectionID, _ event: inout Event) {

@@ -35,6 +35,9 @@ extension Engine {
     case (Level.tcp, 2):  // TCP_MAXSEG
       connections[id].maximumSegmentSize = min(
         connections[id].maximumSegmentSize, UInt16(clamping: max(88, value)))
+    case (Level.tcp, 25):  // TCP_NOTSENT_LOWAT; zero is Linux's tcp_notsent_lowat, no mark
+      connections[id].unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value)
+      markDirty(id)
     case (Level.tcp, 12):  // TCP_QUICKACK
       set(id, .interactive, value == 0)
       if value != 0, connections[id].acknowledgeAt != .never { acknowledgeSoon(id) }

@@ -86,6 +86,7 @@ extension Engine {
     }
     connections[id].sendNext = sequence + UInt32(length) + (finishes ? 1 : 0)
     connections[id].sendMaximum = max(connections[id].sendMaximum, connections[id].sendNext)
+    if connections[id].unsentLowWater != .max { reportUnsent(id) }
     if connections[id].unacknowledgedSince == .never { connections[id].unacknowledgedSince = now }
     if connections[id].retransmitAt == .never || connections[id].flags.contains(.persisting) {
       connections[id].flags.remove(.persisting)

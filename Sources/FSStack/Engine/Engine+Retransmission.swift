@@ -126,10 +126,21 @@ extension Engine {
   /// A segment without data just before SND.UNA: the peer answers with its acknowledgement and
   /// window (keep-alive of RFC 9293 section 3.8.4, and Linux's zero-window probe).
   mutating func sendProbe(_ id: ConnectionID, now: Instant) -> Bool {
+    guard sendUrgentProbe(id, now: now) else { return false }
     let sequence = connections[id].sendUnacknowledged - UInt32(1)
     guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
     connections[id].flags.remove(.probe)
     counters.probes += 1
     return true
+  }
+
+  /// With urgent data behind a closed window, a probe goes first that carries the pointer, as in
+  /// Linux (tcp_write_wakeup): a segment with an acceptable number.
+  private mutating func sendUrgentProbe(_ id: ConnectionID, now: Instant) -> Bool {
+    guard connections[id].flags.contains(.urgentQueued),
+      (1...0xffff).contains(connections[id].sendUrgent - connections[id].sendUnacknowledged)
+    else { return true }
+    let sequence = connections[id].sendUnacknowledged
+    return transmit(id, at: sequence, length: 0, flags: .ack, now: now)
   }
 }

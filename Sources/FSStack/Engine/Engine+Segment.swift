@@ -32,10 +32,13 @@ extension Engine {
       guard checkUnusual(id, &segment, now: now) else { return }
     }
     connections[id].lastReceivedAt = now
+    connections[id].tally.segmentsIn &+= 1
     // Fifth, the acknowledgement.
     guard acknowledgementArrives(id, &segment, hasPayload: payload.count > 0, now: now) else {
       return
     }
+    // Sixth, URG, whatever the window is (MUST-66).
+    if segment.flags.contains(.urg) { urgentArrives(id, &segment) }
     // Seventh, the text; eighth, FIN.
     if payload.count > 0 || segment.flags.contains(.fin) {
       unsafe textArrives(id, &segment, payload, now: now)
@@ -161,6 +164,10 @@ extension Engine {
       sendReset(answering: &segment, of: id)
       fail(id, SocketError.connectionReset)
       return
+    }
+    if payload.count > 0 {
+      connections[id].tally.dataSegmentsIn &+= 1
+      connections[id].tally.dataReceivedAt = milliseconds(now)
     }
     connections[id].peerSegmentSize = max(
       connections[id].peerSegmentSize, UInt16(truncatingIfNeeded: min(payload.count, 65535)))

@@ -51,6 +51,8 @@ extension Engine {
   mutating func freeAcknowledged(_ id: ConnectionID, _ count: UInt32) {
     guard count > 0 else { return }
     counters.payloadAcknowledged += UInt64(count)
+    connections[id].tally.bytesAcknowledged &+= UInt64(count)
+    if connections[id].flags.contains(.urgentQueued) { urgentAcknowledged(id) }
     let channel = connections[id].channel
     while connections[id].sendHead != .max {
       let chunk = connections[id].sendHead
@@ -62,6 +64,13 @@ extension Engine {
     }
     connections[id].unreportedAcknowledged += count
     markDirty(id)
+  }
+
+  /// TCP_NOTSENT_LOWAT: as in Linux the application may write again when less than half of the mark
+  /// is unsent.
+  mutating func reportUnsent(_ id: ConnectionID) {
+    let unsent = UInt64(connections[id].unsentBytes)
+    if unsent * 2 < UInt64(connections[id].unsentLowWater) { markDirty(id) }
   }
 
   private func freeSendHead(_ id: ConnectionID, _ record: SendChunk) {

@@ -24,6 +24,7 @@ extension Engine {
       header.window = UInt16(clamping: receiveSpace(id))
     } else {
       header.window = advertisedWindow(id)
+      if connections[id].flags.contains(.urgentQueued) { setUrgent(id, &header) }
       setOptions(id, &header, hasData: length > 0, now: now)
     }
     let target = unsafe queue.frame(frame)
@@ -34,12 +35,29 @@ extension Engine {
     counters.framesSent += 1
     counters.bytesSent += UInt64(headerLength + length)
     connections[id].lastSentAt = now
+    tally(id, at: sequence, length: length, flags: flags, now: now)
     if flags.contains(.ack) {
       connections[id].lastAcknowledgementSent = connections[id].receiveNext
       connections[id].flags.remove(.acknowledgeNow)
       connections[id].acknowledgeAt = .never
     }
     return true
+  }
+
+  @inline(__always)
+  private func tally(
+    _ id: ConnectionID, at sequence: SequenceNumber, length: Int, flags: TCPFlags, now: Instant
+  ) {
+    connections[id].tally.segmentsOut &+= 1
+    guard length > 0 || !flags.isDisjoint(with: [.syn, .fin]) else { return }
+    if length > 0 {
+      connections[id].tally.dataSegmentsOut &+= 1
+      connections[id].tally.dataSentAt = milliseconds(now)
+    }
+    if sequence < connections[id].sendMaximum {
+      connections[id].tally.segmentsRetransmitted &+= 1
+      connections[id].tally.bytesRetransmitted &+= UInt64(length)
+    }
   }
 
   @inline(__always)

@@ -58,6 +58,14 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let indexed = Self(rawValue: 1 << 23)
   /// Its SYN waits for the next hop's address.
   static let awaitsPath = Self(rawValue: 1 << 24)
+  /// RCV.UP is valid, and not behind RCV.NXT.
+  static let urgentAhead = Self(rawValue: 1 << 25)
+  /// RCV.UP is valid, though it may be far behind.
+  static let urgentKnown = Self(rawValue: 1 << 26)
+  /// The application must be told of RCV.UP.
+  static let reportUrgent = Self(rawValue: 1 << 27)
+  /// SND.UP is valid, and ahead of SND.UNA.
+  static let urgentQueued = Self(rawValue: 1 << 28)
 }
 
 /// One TCP connection: the transmission control block of RFC 9293 section 3.3.1.
@@ -185,6 +193,34 @@ struct Connection: BitwiseCopyable {
 
   // While it has no channel.
   var endpoint = EndpointID.none
+
+  // Urgent data.
+  /// RCV.UP, as the number of the urgent byte itself.
+  var receiveUrgent = SequenceNumber(0)
+  /// SND.UP: one past the urgent byte.
+  var sendUrgent = SequenceNumber(0)
+
+  /// TCP_NOTSENT_LOWAT, bytes; all ones for none.
+  var unsentLowWater: UInt32 = .max
+
+  var tally = ConnectionTally()
+}
+
+/// What a connection counts for `ConnectionReport`. All totals wrap around.
+struct ConnectionTally: BitwiseCopyable {
+  var bytesAcknowledged: UInt64 = 0
+  var bytesRetransmitted: UInt64 = 0
+  var bytesReceived: UInt64 = 0
+  var segmentsIn: UInt32 = 0
+  var segmentsOut: UInt32 = 0
+  var dataSegmentsIn: UInt32 = 0
+  var dataSegmentsOut: UInt32 = 0
+  var segmentsRetransmitted: UInt32 = 0
+  var outOfOrderIn: UInt32 = 0
+  /// When data was last sent: milliseconds of the engine's clock.
+  var dataSentAt: UInt32 = 0
+  /// When data was last received.
+  var dataReceivedAt: UInt32 = 0
 }
 
 extension Connection {
@@ -213,6 +249,15 @@ extension Connection {
 
   /// Whether something that was sent waits for its acknowledgement.
   var hasOutstanding: Bool { sendMaximum - sendUnacknowledged > 0 }
+
+  /// Queued bytes that were sent and are not acknowledged.
+  var bytesInFlight: UInt32 {
+    guard state >= .established else { return 0 }
+    return UInt32(max(min(sendMaximum, sendQueueEnd) - sendUnacknowledged, 0))
+  }
+
+  /// Queued bytes that were never sent.
+  var unsentBytes: UInt32 { UInt32(max(sendQueueEnd - max(sendMaximum, sendHeadSequence), 0)) }
 
   /// Whether bytes or a FIN have still to be sent for the first time, or again.
   var hasUnsent: Bool {
@@ -276,7 +321,11 @@ extension Connection {
   /// window.
   @inline(__always)
   mutating func maySend(_ length: UInt32, isLast: Bool) -> Bool {
-    if length >= segmentSize || sendNext < sendMaximum || flags.contains(.pushNow) { return true }
+    if length >= segmentSize || sendNext < sendMaximum
+      || !flags.isDisjoint(with: [.pushNow, .urgentQueued])
+    {
+      return true
+    }
     if isLast {
       if flags.contains(.finQueued) { return true }
       if !flags.isDisjoint(with: [.cork, .more]) { return false }

@@ -14,6 +14,8 @@ struct OutgoingHeader: BitwiseCopyable, Sendable {
   var flags = TCPFlags(rawValue: 0)
   /// As it stands in the header, already scaled.
   var window: UInt16 = 0
+  /// As it stands in the header; zero without URG.
+  var urgentPointer: UInt16 = 0
   var sequence = SequenceNumber(0)
   var acknowledgement = SequenceNumber(0)
   var options = OutgoingOptions()
@@ -116,7 +118,8 @@ struct OutgoingHeader: BitwiseCopyable, Sendable {
     unsafe tcp.putNative(acknowledgement, at: 8)
     unsafe tcp.putNative(control, at: 12)
     var sum = sum &+ UInt64(ports) &+ UInt64(sequence) &+ UInt64(acknowledgement)
-    sum = sum &+ UInt64(control)
+    let urgent = urgentPointer.bigEndian
+    sum = sum &+ UInt64(control) &+ UInt64(urgent)
     if options.isTimestampAlone {
       let value = options.timestampValue.bigEndian
       let echo = options.timestampEcho.bigEndian
@@ -130,7 +133,6 @@ struct OutgoingHeader: BitwiseCopyable, Sendable {
       sum = unsafe sum &+ options.write(to: tcp + 20)
     }
     unsafe tcp.putNative(~Checksum.fold(sum), at: 16)
-    // The urgent pointer is never used.
-    unsafe tcp.putNative(UInt16(0), at: 18)
+    unsafe tcp.putNative(urgent, at: 18)
   }
 }

@@ -31,6 +31,8 @@ struct Segment: BitwiseCopyable, Sendable {
   var checksumWasPartial = false
   /// The window field, not scaled.
   var window: UInt16 = 0
+  /// As it stands in the header; means something only with URG.
+  var urgentPointer: UInt16 = 0
   /// First byte of the payload in the frame.
   var payloadOffset = 0
   /// Bytes of payload by the length in the IP header.
@@ -113,6 +115,7 @@ struct Segment: BitwiseCopyable, Sendable {
     unsafe sequence = SequenceNumber(tcp.network32(4))
     unsafe acknowledgement = SequenceNumber(tcp.network32(8))
     unsafe window = tcp.network16(14)
+    unsafe urgentPointer = tcp.network16(18)
     payloadOffset = network.payloadOffset + headerLength
     payloadLength = network.payloadLength - headerLength
     options.reset()

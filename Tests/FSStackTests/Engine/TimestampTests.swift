@@ -114,24 +114,4 @@ import Testing
       #expect(socket.error == 104)
     }
   }
-
-  /// The urgent pointer is ignored, and its bytes are ordinary data.
-  @Test func urgentData() {
-    let pair = ScriptedPair()
-    let socket = pair.open()
-    for pointer: UInt16 in [0, 1, 65535] {
-      var header = pair.peer.header([.urg, .psh], 1 + socket.unread, ack: 1)
-      header.window = 1000
-      let payload = (0..<10).map {
-        StreamPattern.byte(socket.unread + $0, port: 80, toServer: true)
-      }
-      var frame = header.frame(payload)
-      frame.put16(pointer, at: 14 + 20 + 18)
-      frame.fixTransportChecksum(at: 34)
-      pair.simulation.send(frame, from: 1)
-      pair.simulation.run(for: .milliseconds(1))
-    }
-    socket.read()
-    #expect(socket.bytesReceived == 30 && socket.firstWrongByte == nil)
-  }
 }

@@ -17,6 +17,7 @@ final class TestApplication {
   /// Commands for which the ring had no room.
   private var waiting: [Command] = []
   private var rungFor: UInt32 = 0
+  private var inquiries: Int32 = 0
   var freeChunks: [UInt32]
   private var freeSlots: [UInt32]
   private(set) var sockets: [UInt32: TestSocket] = [:]
@@ -164,6 +165,22 @@ final class TestApplication {
   func corrupt(_ index: (ChannelHeader) -> SharedIndex, _ value: UInt32) {
     index(header).pointee.store(value, ordering: .releasing)
     engine.isDue = true
+  }
+
+  /// The report that an inquiry asks for, nil as long as it is not complete.
+  func inquire(_ inquiry: Command) -> () -> ConnectionReport? {
+    var command = inquiry
+    let place = inquiry.length
+    inquiries += 1
+    command.value = inquiries
+    submit(command)
+    publish()
+    return { [self, sequence = UInt32(bitPattern: inquiries)] in
+      guard place < ChannelHeader.reportCount,
+        header.reportSequence(place).pointee.load(ordering: .acquiring) == sequence
+      else { return nil }
+      return header.report(place).pointee
+    }
   }
 
   // MARK: Events

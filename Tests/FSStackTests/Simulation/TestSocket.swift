@@ -55,6 +55,11 @@ final class TestSocket {
     isConnected = isServer
   }
 
+  /// Positions in the stream that the engine has said to be urgent, and what it last said to be in
+  /// flight.
+  private(set) var urgentMarks: [Int] = []
+  private(set) var inFlight = 0
+
   /// Bytes that can be read.
   var unread: Int { pieces.reduce(0) { $0 + $1.length } }
   /// Whether nothing that was sent waits for its acknowledgement.
@@ -64,7 +69,7 @@ final class TestSocket {
 
   /// Sends the next `count` bytes of the pattern, as many as there is room for; returns how many.
   @discardableResult
-  func send(_ count: Int, more: Bool = false) -> Int {
+  func send(_ count: Int, more: Bool = false, urgent: Bool = false) -> Int {
     guard !isClosed, !isShut, error == nil else { return 0 }
     var rest = min(count, sendBuffer - (bytesSent - bytesAcknowledged))
     var sent = 0
@@ -80,6 +85,7 @@ final class TestSocket {
       command.chunk = chunk
       command.offset = UInt16(offset)
       command.length = UInt32(length)
+      if urgent, rest == length { command.flags |= CommandFlags.urgent }
       application.submit(command)
       bytesSent += length
       chunks.append((chunk, bytesSent))
@@ -150,6 +156,13 @@ final class TestSocket {
     application.forgetIfOver(self)
   }
 
+  /// getsockopt(TCP_INFO), answered when the engine runs the next time.
+  func inquire(place: UInt32 = 0) -> () -> ConnectionReport? {
+    var command = Command(.inquire, slot: slot)
+    command.length = place
+    return application.inquire(command)
+  }
+
   /// setsockopt(2).
   func setOption(level: Int, name: Int, _ value: Int32) {
     var command = Command(.option, slot: slot)
@@ -187,6 +200,10 @@ final class TestSocket {
       else { return "impossible data" }
       pieces.append(
         Piece(chunk: event.chunk, offset: Int(event.offset), length: Int(event.length)))
+    }
+    if event.kind == EventKind.progress.rawValue { inFlight = Int(event.inFlight) }
+    if event.flags & EventFlags.urgent != 0 {
+      urgentMarks.append(bytesReceived + unread + Int(event.urgentDistance))
     }
     if event.flags & EventFlags.connected != 0 {
       if isConnected { return "connected twice" }

@@ -1,0 +1,126 @@
+import FSRing
+
+// What applications may learn of a connection: the answer to `CommandKind.inquire`.
+
+extension Engine {
+  /// Writes the report of a connection into a place of the channel's header page.
+  mutating func inquire(
+    _ command: Command, _ id: ConnectionID, _ channel: ChannelID, now: Instant
+  ) -> ChannelViolation? {
+    guard command.length < ChannelHeader.reportCount else { return .reportOutOfRange }
+    let header = channels[channel].header
+    unsafe header.report(command.length).pointee = report(of: id, now: now)
+    unsafe header.reportSequence(command.length).pointee.store(
+      UInt32(bitPattern: command.value), ordering: .releasing)
+    ring(channel)
+    return nil
+  }
+
+  /// Everything that struct tcp_info of Linux has and this engine knows.
+  func report(of id: ConnectionID, now: Instant) -> ConnectionReport {
+    let connection = connections[id]
+    var report = ConnectionReport()
+    report.state = connection.state.linuxNumber
+    describe(connection, in: &report, now: now)
+    describeSender(connection, in: &report)
+    describeReceiver(connection, in: &report)
+    describeTally(connection.tally, in: &report, now: now)
+    report.bytesSent =
+      connection.tally.bytesAcknowledged + UInt64(connection.bytesInFlight)
+      + connection.tally.bytesRetransmitted
+    return report
+  }
+
+  private func describe(
+    _ connection: Connection, in report: inout ConnectionReport, now: Instant
+  ) {
+    let isPersisting = connection.flags.contains(.persisting)
+    report.retransmits = isPersisting ? 0 : connection.attempts
+    report.probes = isPersisting ? connection.attempts : connection.keepAliveSent
+    report.backoff = connection.roundTrip.backoff
+    if connection.flags.contains(.timestamps) { report.options |= 1 }
+    if connection.flags.contains(.selectiveAcknowledgements) { report.options |= 2 }
+    if connection.receiveScale != 0 || connection.sendScale != 0 { report.options |= 4 }
+    report.windowScales = connection.sendScale | connection.receiveScale << 4
+    report.pathMTU =
+      UInt32(connection.pathSegmentSize) + (connection.flow.local.isIPv4 ? 40 : 60)
+    report.lastAcknowledgementReceived = UInt32(
+      clamping: (now - connection.lastReceivedAt).nanoseconds / 1_000_000)
+  }
+
+  private func describeSender(_ connection: Connection, in report: inout ConnectionReport) {
+    let segmentSize = connection.segmentSize
+    let outstanding = UInt32(max(connection.sendMaximum - connection.sendUnacknowledged, 0))
+    report.sendSegmentSize = segmentSize
+    report.unacknowledged = (outstanding + segmentSize - 1) / segmentSize
+    report.retransmissionTimeout = microseconds(connection.roundTrip.current.nanoseconds)
+    report.roundTrip = microseconds(connection.roundTrip.smoothed)
+    report.roundTripVariation = microseconds(connection.roundTrip.variation)
+    report.congestionWindow = max(connection.congestion.window / segmentSize, 1)
+    let threshold = connection.congestion.slowStartThreshold
+    // Linux's TCP_INFINITE_SSTHRESH.
+    report.sendSlowStartThreshold = threshold == .max ? 0x7fff_ffff : threshold / segmentSize
+    report.congestionState =
+      connection.roundTrip.backoff > 0 ? 4 : connection.congestion.isRecovering ? 3 : 0
+    report.unsentBytes = connection.unsentBytes
+    report.sendWindow = connection.sendWindow
+    report.pacingRate = .max
+    report.maximumPacingRate = .max
+  }
+
+  private func describeReceiver(_ connection: Connection, in report: inout ConnectionReport) {
+    report.receiveSegmentSize = UInt32(connection.peerSegmentSize)
+    report.receiveWindow = connection.receiveWindow
+    report.receiveSpace = connection.receiveBuffer
+    report.receiveSlowStartThreshold = connection.receiveBuffer
+    report.advertisedSegmentSize = UInt32(
+      clamping: interfaces[Int(connection.interface)].mtu
+        - (connection.flow.local.isIPv4 ? 40 : 60) - connection.optionLength)
+  }
+
+  private func describeTally(
+    _ tally: ConnectionTally, in report: inout ConnectionReport, now: Instant
+  ) {
+    let clock = milliseconds(now)
+    report.lastDataSent = clock &- tally.dataSentAt
+    report.lastDataReceived = clock &- tally.dataReceivedAt
+    report.totalRetransmitted = tally.segmentsRetransmitted
+    report.bytesAcknowledged = tally.bytesAcknowledged
+    report.bytesReceived = tally.bytesReceived
+    report.bytesRetransmitted = tally.bytesRetransmitted
+    report.segmentsOut = tally.segmentsOut
+    report.segmentsIn = tally.segmentsIn
+    report.dataSegmentsOut = tally.dataSegmentsOut
+    report.dataSegmentsIn = tally.dataSegmentsIn
+    report.outOfOrderIn = tally.outOfOrderIn
+  }
+
+  private func microseconds(_ nanoseconds: UInt64) -> UInt32 {
+    UInt32(clamping: nanoseconds / 1000)
+  }
+
+  /// The clock of `ConnectionTally`.
+  @inline(__always)
+  func milliseconds(_ now: Instant) -> UInt32 {
+    UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
+  }
+}
+
+extension TCPState {
+  /// enum tcp_state of Linux (include/net/tcp_states.h).
+  var linuxNumber: UInt8 {
+    switch self {
+    case .established: 1
+    case .synSent: 2
+    case .synReceived: 3
+    case .finWait1: 4
+    case .finWait2: 5
+    case .timeWait: 6
+    case .closed: 7
+    case .closeWait: 8
+    case .lastAck: 9
+    case .listen: 10
+    case .closing: 11
+    }
+  }
+}
