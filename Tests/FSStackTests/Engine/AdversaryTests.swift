@@ -24,6 +24,7 @@ import Testing
       var options = SimulatedHost.Options()
       options.receiveBuffer = UInt32.random(in: 1000...100_000, using: &random)
       pair = ScriptedPair(options: options)
+      pair.simulation.observers[0].rules.isPeerHonest = false
       peers = (0..<3).map { ScriptedPeer(pair.simulation, port: 1000 + UInt16($0)) }
       for peer in peers where random.chance(0.7) { peer.open() }
       pair.simulation.trace.keepsNumbers = random.chance(0.5)

@@ -16,6 +16,8 @@ import Testing
     let bystanderSocket: TestSocket
 
     init() {
+      // A broken application sends what it likes.
+      simulation.observers[0].rules.hasPattern = false
       let engine = simulation.a.engines[0]
       culprit = TestApplication(on: engine)
       bystander = TestApplication(on: engine)

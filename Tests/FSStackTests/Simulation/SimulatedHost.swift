@@ -15,6 +15,9 @@ final class SimulatedEngine {
   var handedOver: [[UInt8]] = []
   var applications: [ChannelID: TestApplication] = [:]
   var violations: [(ChannelID, ChannelViolation)] = []
+  /// The control plane has asked something of it since the last burst.
+  var isControlled = false
+  var invariants = Invariants()
   /// It has been woken: a frame, the doorbell, the mailbox or a timer.
   var isDue = true
   /// Times that the doorbell was rung.
@@ -36,6 +39,7 @@ final class SimulatedEngine {
   /// What the control plane asks, through the mailbox.
   func control<Result>(_ body: (inout Engine) -> Result) -> Result {
     isDue = true
+    isControlled = true
     return body(&engine)
   }
 
@@ -61,6 +65,8 @@ final class SimulatedEngine {
 final class SimulatedHost {
   let name: String
   let macAddress: MACAddress
+  /// The same, as it stands in a frame.
+  let macBytes: [UInt8]
   let address: IPAddress
   private(set) var engines: [SimulatedEngine] = []
   /// The queue, and so the engine, on which a frame arrives.
@@ -74,6 +80,7 @@ final class SimulatedHost {
   {
     self.name = name
     macAddress = MACAddress(2, 0, 0, 0, 0, number)
+    macBytes = [2, 0, 0, 0, 0, number]
     address =
       isIPv4
       ? IPAddress(v4: 10, 0, 0, number)

@@ -24,6 +24,12 @@ final class Simulation {
   /// Steps without progress of time after which the engines are thought to run in a circle.
   private static let patience = 10_000
   private var happenings = EventQueue<Happening>()
+  /// By host.
+  var observers: [SegmentObserver] = []
+  /// What invariants and observers have found; the first of it is an issue at once unless the test
+  /// looks for itself.
+  private(set) var problems: [String] = []
+  var reportsProblems = true
 
   var a: SimulatedHost { hosts[0] }
   var b: SimulatedHost { hosts[1] }
@@ -42,6 +48,7 @@ final class Simulation {
         name: name, number: number, isIPv4: isIPv4, engineCount: count, now: start,
         options: options)
     }
+    observers = hosts.map { SegmentObserver(host: $0, mtu: options.mtu) }
     for (host, other) in [(a, b), (b, a)] {
       for engine in host.engines {
         engine.engine.setPath(
@@ -143,11 +150,20 @@ final class Simulation {
   private func burst(_ engine: SimulatedEngine, of host: Int) {
     engine.isDue = false
     engine.engine.endSleep()
-    receive(engine, of: host)
-    _ = engine.engine.serviceChannels(now: now)
+    let isPlain = (engine.engine.nextDeadline() ?? .never) > now && engine.engine.output.isEmpty
+    let received = receive(engine, of: host)
+    let commands = engine.engine.serviceChannels(now: now)
     engine.engine.advance(to: now)
     engine.engine.finishBurst(now: now)
-    for frame in engine.takeFrames() { send(frame, from: host) }
+    let frames = engine.takeFrames()
+    let isCalled = engine.isControlled
+    engine.isControlled = false
+    for frame in frames { send(frame, from: host) }
+    note(
+      observers[host].burst(
+        received: received, sent: frames, hasOtherCause: !isPlain || commands > 0 || isCalled),
+      host)
+    note(engine.invariants.check(engine.engine, now: now), host)
     engine.engine.drainViolations { engine.violations.append(($0, $1)) }
     engine.engine.drainPathRequests { hosts[host].pathRequests.append($0) }
     var woken: [TestApplication] = []
@@ -157,9 +173,19 @@ final class Simulation {
     if !engine.engine.prepareSleep() { engine.isDue = true }
   }
 
-  private func receive(_ engine: SimulatedEngine, of host: Int) {
+  private func note(_ found: [String], _ host: Int) {
+    guard !found.isEmpty else { return }
+    if problems.isEmpty, reportsProblems {
+      Issue.record("at \(milliseconds) ms, \(hosts[host].name): \(found)\(trace)")
+    }
+    problems += found.map { "at \(milliseconds) ms, \(hosts[host].name): \($0)" }
+  }
+
+  /// Gives an engine its frames; returns those that it has kept.
+  private func receive(_ engine: SimulatedEngine, of host: Int) -> [[UInt8]] {
     let frames = engine.inbox
     engine.inbox.removeAll()
+    var kept: [[UInt8]] = []
     for frame in frames {
       let verdict = frame.withUnsafeBytes {
         engine.engine.receive($0, interface: 0, now: now)
@@ -167,6 +193,8 @@ final class Simulation {
       if case .handOver(let other) = verdict {
         hosts[host].engines[other].handedOver.append(frame)
         hosts[host].engines[other].isDue = true
+      } else {
+        kept.append(frame)
       }
     }
     let handedOver = engine.handedOver
@@ -174,6 +202,7 @@ final class Simulation {
     for frame in handedOver {
       frame.withUnsafeBytes { engine.engine.receiveHandedOver($0, interface: 0, now: now) }
     }
+    return kept + handedOver
   }
 
   /// Puts a frame on the link.
