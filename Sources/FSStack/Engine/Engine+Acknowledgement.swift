@@ -18,7 +18,7 @@ extension Engine {
       let isDuplicate =
         !hasPayload && !windowChanged && connections[id].hasOutstanding
         && !segment.flags.contains(.fin)
-      if isDuplicate { duplicateAcknowledgement(id) }
+      if isDuplicate { duplicateAcknowledgement(id, now: now) }
       if windowChanged { windowOpened(id, now: now) }
       if connections[id].flags.contains(.persisting) { connections[id].attempts = 0 }
       return true
@@ -42,15 +42,42 @@ extension Engine {
     return false
   }
 
-  private mutating func duplicateAcknowledgement(_ id: ConnectionID) {
-    let reaction = connections[id].congestion.duplicate(
-      highest: connections[id].sendMaximum, flightSize: connections[id].flightSize,
-      segmentSize: connections[id].segmentSize)
-    if case .retransmit = reaction {
+  private mutating func duplicateAcknowledgement(_ id: ConnectionID, now: Instant) {
+    let size = connections[id].segmentSize
+    if connections[id].fastRetransmit.isRecovering {
+      // A segment has left the network (RFC 5681 section 3.2, step 4).
+      connections[id].congestion.setRecoveryWindow(connections[id].congestion.window + size)
+    } else if connections[id].fastRetransmit.duplicate(highest: connections[id].sendMaximum) {
+      connections[id].congestion.enterRecovery(
+        inFlight: connections[id].flightSize, segmentSize: size, now: now)
+      connections[id].congestion.setRecoveryWindow(
+        connections[id].congestion.slowStartThreshold + 3 * size)
       counters.fastRetransmits += 1
       connections[id].flags.insert(.retransmitFirst)
     }
     scheduleOutput(id)
+  }
+
+  /// New data is acknowledged: the window grows, or recovery goes on or ends (RFC 6582).
+  @inline(__always)
+  private mutating func growWindow(
+    _ id: ConnectionID, _ bytes: UInt32, roundTrip: Interval?, now: Instant
+  ) {
+    let acknowledgement = connections[id].sendUnacknowledged
+    if connections[id].fastRetransmit.acknowledged(upTo: acknowledgement) {
+      connections[id].congestion.exitRecovery()
+    } else if connections[id].fastRetransmit.isRecovering {
+      // A partial acknowledgement: deflate, and the next hole is lost too (section 3.2).
+      let size = connections[id].segmentSize
+      let window = connections[id].congestion.window
+      let deflated = (window > bytes ? window - bytes : 0) + (bytes >= size ? size : 0)
+      connections[id].congestion.setRecoveryWindow(max(deflated, size))
+      connections[id].flags.insert(.retransmitFirst)
+    } else {
+      let sample = connections[id].congestionSample(
+        delivered: bytes, roundTrip: roundTrip, now: now)
+      connections[id].congestion.acknowledged(sample)
+    }
   }
 
   /// The window has changed: a probe timer is no longer needed, and there may be room.
@@ -75,17 +102,17 @@ extension Engine {
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].attempts = 0
+    var roundTrip: Interval?
     if connections[id].flags.contains(.timing), acknowledgement >= connections[id].timedSequence {
-      connections[id].roundTrip.sample(now - connections[id].timedAt)
+      let measured = now - connections[id].timedAt
+      roundTrip = measured
+      connections[id].roundTrip.sample(measured)
       connections[id].flags.remove(.timing)
     }
     connections[id].roundTrip.acknowledged()
     let includesFin = connections[id].isFinAcknowledged && !finWasAcknowledged
     freeAcknowledged(id, includesFin ? bytes - 1 : bytes)
-    let reaction = connections[id].congestion.acknowledged(
-      bytes, upTo: acknowledgement, flightSize: connections[id].flightSize,
-      segmentSize: connections[id].segmentSize)
-    if case .retransmit = reaction { connections[id].flags.insert(.retransmitFirst) }
+    growWindow(id, bytes, roundTrip: roundTrip, now: now)
     connections[id].flags.remove(.persisting)
     let hasOutstanding = connections[id].hasOutstanding
     connections[id].retransmitAt =

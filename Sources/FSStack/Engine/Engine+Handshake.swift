@@ -55,6 +55,10 @@ extension Engine {
   ) {
     if connections[id].flags.contains(.synchronizeRetransmitted) {
       connections[id].roundTrip.synchronizedAfterLoss()
+      if connections[id].attempts > 1 {
+        connections[id].congestion.synchronizedAfterLosses(
+          segmentSize: connections[id].segmentSize)
+      }
     } else {
       connections[id].roundTrip.sample(now - connections[id].timedAt)
     }
@@ -93,7 +97,8 @@ extension Engine {
     } else {
       connections[id].flags.remove(.selectiveAcknowledgements)
     }
-    connections[id].congestion = CongestionControl(segmentSize: connections[id].segmentSize)
+    connections[id].congestion = CongestionControl(
+      connections[id].congestion.algorithm, segmentSize: connections[id].segmentSize)
   }
 
   /// The handshake is complete.

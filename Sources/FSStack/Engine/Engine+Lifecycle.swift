@@ -25,8 +25,8 @@ extension Engine {
       flags: [], receiveBuffer: configuration.receiveBuffer, sendUnacknowledged: initial,
       sendNext: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
       maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
-      congestion: CongestionControl(segmentSize: UInt32(size)), interface: UInt8(interface),
-      vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
+      congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)),
+      interface: UInt8(interface), vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
       timestampOffset: secret.timestampOffset(flow.local, flow.remote),
       lastSentAt: now, lastReceivedAt: now)
   }

@@ -1,3 +1,5 @@
+import FSRing
+
 // setsockopt(2) on connections: level and name are Linux's numbers.
 
 extension Engine {
@@ -35,6 +37,10 @@ extension Engine {
     case (Level.tcp, 2):  // TCP_MAXSEG
       connections[id].maximumSegmentSize = min(
         connections[id].maximumSegmentSize, UInt16(clamping: max(88, value)))
+    case (Level.tcp, 13):  // TCP_CONGESTION, as a `CongestionAlgorithm`
+      if let algorithm = UInt8(exactly: value).flatMap(CongestionAlgorithm.init(rawValue:)) {
+        connections[id].congestion.select(algorithm)
+      }
     case (Level.tcp, 25):  // TCP_NOTSENT_LOWAT; zero is Linux's tcp_notsent_lowat, no mark
       connections[id].unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value)
       markDirty(id)

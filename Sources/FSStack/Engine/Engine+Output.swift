@@ -41,9 +41,17 @@ extension Engine {
 
   // MARK: Data
 
-  /// Sends queued bytes as the windows allow (RFC 9293 section 3.8.6.2.1).
+  /// Sends queued bytes, and tells the congestion control how much of its window that took.
   private mutating func sendQueued(_ id: ConnectionID, now: Instant) -> Bool {
     restartAfterIdle(id, now: now)
+    let before = connections[id].sendNext
+    let isDone = sendPermitted(id, now: now)
+    validateWindow(id, hasSent: connections[id].sendNext != before, now: now)
+    return isDone
+  }
+
+  /// Sends queued bytes as the windows allow (RFC 9293 section 3.8.6.2.1).
+  private mutating func sendPermitted(_ id: ConnectionID, now: Instant) -> Bool {
     while connections[id].hasUnsent {
       let usable = connections[id].usableWindow()
       let unsent = Int(max(connections[id].sendQueueEnd - connections[id].sendNext, 0))
@@ -108,10 +116,25 @@ extension Engine {
   }
 
   private mutating func restartAfterIdle(_ id: ConnectionID, now: Instant) {
-    guard !connections[id].hasOutstanding,
-      now - connections[id].lastSentAt > connections[id].roundTrip.timeout
-    else { return }
-    connections[id].congestion.restartAfterIdle(segmentSize: connections[id].segmentSize)
+    guard !connections[id].hasOutstanding else { return }
+    connections[id].congestion.restartAfterIdle(
+      lastSentAt: connections[id].lastSentAt, timeout: connections[id].roundTrip.timeout,
+      segmentSize: connections[id].segmentSize, now: now)
+  }
+
+  /// Tells the congestion control what is in flight, and whether that is all that it allows.
+  private mutating func validateWindow(_ id: ConnectionID, hasSent: Bool, now: Instant) {
+    let size = connections[id].segmentSize
+    let flight = connections[id].flightSize
+    let isLimited = flight + size > connections[id].congestion.window
+    guard hasSent || isLimited else { return }
+    connections[id].congestion.sent(
+      WindowUsage.Flight(
+        bytes: flight, isLimited: isLimited,
+        sendUnacknowledged: connections[id].sendUnacknowledged,
+        sendNext: connections[id].sendNext, segmentSize: size, now: now),
+      timeout: connections[id].roundTrip.timeout,
+      mayShrink: !connections[id].fastRetransmit.isRecovering && !connections[id].hasUnsent)
   }
 
   /// With the window closed and nothing in flight a timer must ask for it (MUST-36), or a lost

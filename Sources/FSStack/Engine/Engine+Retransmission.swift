@@ -25,9 +25,13 @@ extension Engine {
     }
     counters.timeouts += 1
     let flight = connections[id].sendMaximum - connections[id].sendUnacknowledged
+    // One loss lowers the threshold once.
+    let isFirst =
+      connections[id].attempts == 1 && !connections[id].fastRetransmit.isRecovering
+    connections[id].fastRetransmit.timedOut()
     connections[id].congestion.timedOut(
-      flightSize: UInt32(max(flight, 0)), segmentSize: connections[id].segmentSize,
-      isFirst: connections[id].attempts == 1)
+      inFlight: UInt32(max(flight, 0)), segmentSize: connections[id].segmentSize,
+      isFirst: isFirst, now: now)
     refreshNextHop(id)
     goBack(id)
     connections[id].retransmitAt = now + connections[id].roundTrip.current

@@ -34,7 +34,7 @@ extension Engine {
     queue.commit(frame, length: headerLength + length)
     counters.framesSent += 1
     counters.bytesSent += UInt64(headerLength + length)
-    connections[id].lastSentAt = now
+    if length > 0 || !flags.isDisjoint(with: [.syn, .fin]) { connections[id].lastSentAt = now }
     tally(id, at: sequence, length: length, flags: flags, now: now)
     if flags.contains(.ack) {
       connections[id].lastAcknowledgementSent = connections[id].receiveNext

@@ -1,3 +1,5 @@
+import FSRing
+
 /// What an engine must know before its first packet.
 public struct EngineConfiguration: Sendable {
   /// Which of the engines this is, from 0.
@@ -18,6 +20,8 @@ public struct EngineConfiguration: Sendable {
   public var maximumReassembly = 8192
   /// Size of a connection's receive buffer, bytes: the largest window it offers.
   public var receiveBuffer: UInt32 = 1 << 20
+  /// The congestion control of connections that do not choose one (TCP_CONGESTION).
+  public var congestionAlgorithm = CongestionAlgorithm.cubic
   /// Interfaces whose choice of queue does not follow the flow (veth): a flow's owner is computed,
   /// and what arrives elsewhere is handed over.
   public var softwareSteering = false

@@ -130,6 +130,7 @@ struct Connection: BitwiseCopyable {
   /// Newest send chunk.
   var sendTail: UInt32 = .max
   var congestion: CongestionControl
+  var fastRetransmit = FastRetransmit()
   var roundTrip = RoundTripEstimator()
   /// The measured segment's last byte, and when it was sent.
   var timedSequence = SequenceNumber(0)
@@ -175,7 +176,7 @@ struct Connection: BitwiseCopyable {
   var lifeAt = Instant.never
   /// A corked partial segment goes out.
   var pushAt = Instant.never
-  /// When something was last sent.
+  /// When data, a SYN or a FIN was last sent.
   var lastSentAt: Instant
   /// When something was last received.
   var lastReceivedAt: Instant
@@ -306,6 +307,18 @@ extension Connection {
     sendWindow = window
     largestSendWindow = max(largestSendWindow, window)
     return true
+  }
+
+  /// What an acknowledgement of `delivered` bytes tells the congestion control.
+  @inline(__always)
+  func congestionSample(
+    delivered: UInt32, roundTrip measured: Interval?, now: Instant
+  ) -> CongestionSample {
+    CongestionSample(
+      delivered: delivered, now: now, roundTrip: measured,
+      smoothedRoundTrip: Interval(nanoseconds: roundTrip.smoothed),
+      isWindowLimited: congestion.isWindowLimited, sendUnacknowledged: sendUnacknowledged,
+      sendNext: sendMaximum, segmentSize: segmentSize)
   }
 
   /// Bytes that the peer's and the congestion window allow beyond SND.NXT; negative after the peer

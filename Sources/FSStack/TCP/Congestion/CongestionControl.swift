@@ -1,0 +1,197 @@
+import FSRing
+
+/// The congestion window of a connection (RFC 9293 MUST-19): slow start and what all algorithms
+/// share. How the window grows in congestion avoidance, and how far it falls, is `Avoidance`.
+///
+/// Windows are bytes. Which segments are lost, and what may be sent during recovery, is not decided
+/// here: loss recovery calls `enterRecovery`, sets the window, and calls `exitRecovery`.
+struct CongestionControl: BitwiseCopyable {
+  /// The congestion window, cwnd.
+  private(set) var window: UInt32
+  /// ssthresh; `.max` until the first congestion.
+  private(set) var slowStartThreshold: UInt32 = .max
+  private(set) var usage = WindowUsage()
+  private var hyStart = HyStart()
+  private var avoidance: Avoidance
+  /// Window and threshold before the last reduction, for `undo`. CUBIC calls the first cwnd_prior.
+  private var priorWindow: UInt32 = 0
+  private var priorThreshold: UInt32 = 0
+  /// The reduction can be undone.
+  private var hasPrior = false
+  /// Slow start after a timeout.
+  private var isAfterTimeout = false
+
+  /// A window that no path of today needs to exceed; keeps the arithmetic within 32 bits.
+  static var windowLimit: UInt32 { 1 << 30 }
+
+  /// Begins with the initial window.
+  init(_ algorithm: CongestionAlgorithm = .cubic, segmentSize: UInt32) {
+    window = Self.initialWindow(segmentSize)
+    avoidance = Avoidance(algorithm)
+  }
+
+  /// RFC 6928 section 2: ten segments, but of large ones only two.
+  static func initialWindow(_ segmentSize: UInt32) -> UInt32 {
+    min(10 * segmentSize, max(2 * segmentSize, 14_600))
+  }
+
+  var algorithm: CongestionAlgorithm { avoidance.algorithm }
+
+  var isInSlowStart: Bool { window < slowStartThreshold }
+
+  /// TCP_CONGESTION: another algorithm goes on from the same window.
+  mutating func select(_ algorithm: CongestionAlgorithm) {
+    guard algorithm != self.algorithm else { return }
+    avoidance = Avoidance(algorithm)
+    hasPrior = false
+  }
+
+  // MARK: Growth
+
+  /// Data has been delivered, and no loss is being repaired.
+  mutating func acknowledged(_ sample: CongestionSample) {
+    var rest = sample.delivered
+    if isInSlowStart {
+      rest = slowStart(sample)
+      guard rest > 0 else { return }
+    }
+    isAfterTimeout = false
+    let grown = avoidance.acknowledged(
+      rest, sample, window: window, priorWindow: max(priorWindow, 1))
+    window = min(grown, Self.windowLimit)
+  }
+
+  /// Slow start (RFC 5681 section 3.1) with HyStart++. Returns delivered bytes that are left for
+  /// congestion avoidance.
+  private mutating func slowStart(_ sample: CongestionSample) -> UInt32 {
+    // The delay tells of the path only until the first congestion (RFC 9406 section 4.3).
+    let divisor = slowStartThreshold == .max ? hyStart.acknowledged(sample) : 1
+    if hyStart.isOver, slowStartThreshold == .max {
+      slowStartThreshold = window
+      priorWindow = window
+      return 0
+    }
+    guard sample.isWindowLimited else { return 0 }
+    let limit = appropriateByteLimit * sample.segmentSize
+    let room = slowStartThreshold - window
+    let growth = min(sample.delivered, limit) / divisor
+    window = min(window + min(growth, room), Self.windowLimit)
+    return growth > room ? growth - room : 0
+  }
+
+  /// Segments by which one acknowledgement may grow the window in slow start. After a timeout one:
+  /// the acknowledgement may cover what had arrived long ago (RFC 3465 section 2.3).
+  private var appropriateByteLimit: UInt32 {
+    isAfterTimeout ? 1 : avoidance.appropriateByteLimit
+  }
+
+  // MARK: Congestion
+
+  /// Segments are lost. `inFlight` is FlightSize of RFC 5681: SND.NXT - SND.UNA.
+  mutating func enterRecovery(inFlight: UInt32, segmentSize: UInt32, now: Instant) {
+    reduce(inFlight: inFlight, segmentSize: segmentSize)
+    window = slowStartThreshold
+  }
+
+  /// What loss recovery allows to be in flight (RFC 6582, RFC 6937).
+  mutating func setRecoveryWindow(_ window: UInt32) {
+    self.window = min(window, Self.windowLimit)
+  }
+
+  /// Everything lost has been repaired. A reduction that was undone stays so.
+  mutating func exitRecovery() {
+    if hasPrior { window = slowStartThreshold }
+  }
+
+  /// A router has marked a segment (RFC 3168 section 6.1.2). At most once in a round trip.
+  mutating func congestionExperienced(inFlight: UInt32, segmentSize: UInt32, now: Instant) {
+    reduce(inFlight: inFlight, segmentSize: segmentSize)
+    window = slowStartThreshold
+  }
+
+  /// The retransmission timer has expired: begin again with one segment (RFC 5681 section 3.1).
+  /// Only the first expiry of a row lowers the threshold.
+  mutating func timedOut(inFlight: UInt32, segmentSize: UInt32, isFirst: Bool, now: Instant) {
+    if isFirst { reduce(inFlight: inFlight, segmentSize: segmentSize) }
+    avoidance.timedOut()
+    window = segmentSize
+    isAfterTimeout = true
+  }
+
+  private mutating func reduce(inFlight: UInt32, segmentSize: UInt32) {
+    priorThreshold = currentThreshold
+    priorWindow = window
+    hasPrior = true
+    let reduced = avoidance.reduced(window: window, inFlight: inFlight)
+    slowStartThreshold = max(reduced, 2 * segmentSize)
+    isAfterTimeout = false
+  }
+
+  /// The last reduction was for nothing: nothing was lost (RFC 4015, RFC 9438 section 4.9).
+  mutating func undo() {
+    guard hasPrior else { return }
+    window = max(window, priorWindow)
+    slowStartThreshold = max(slowStartThreshold, priorThreshold)
+    avoidance.undo()
+    hasPrior = false
+    isAfterTimeout = false
+  }
+
+  // MARK: Validation
+
+  /// Bytes are sent after a time in which nothing was in flight since `lastSentAt`: what was learnt of
+  /// the path is stale after a timeout (RFC 5681 section 4.1). The window halves for each further
+  /// timeout, down to the initial one (RFC 2861, as in Linux's tcp_cwnd_restart).
+  mutating func restartAfterIdle(
+    lastSentAt: Instant, timeout: Interval, segmentSize: UInt32, now: Instant
+  ) {
+    avoidance.pause(until: now)
+    let idle = (now - lastSentAt).nanoseconds
+    let step = max(timeout.nanoseconds, 1)
+    guard idle > step else { return }
+    slowStartThreshold = currentThreshold
+    let floor = min(window, Self.initialWindow(segmentSize))
+    let halvings = min((idle - 1) / step, 31)
+    window = max(window >> UInt32(halvings), floor)
+    usage.restart(now: now)
+  }
+
+  /// Called when as much has been sent as could be. An application that uses less than its window
+  /// loses a part of it each timeout (Linux's tcp_cwnd_validate).
+  mutating func sent(_ flight: WindowUsage.Flight, timeout: Interval, mayShrink: Bool) {
+    usage.sent(flight, window: window)
+    if isWindowLimited {
+      usage.restart(now: flight.now)
+    } else if let used = usage.starved(flight, timeout: timeout), mayShrink {
+      let floor = max(used, Self.initialWindow(flight.segmentSize))
+      guard floor < window else { return }
+      slowStartThreshold = currentThreshold
+      window = (window + floor) / 2
+    }
+  }
+
+  /// Whether the window limits the sender, or nearly: in slow start it may grow to twice what is used.
+  var isWindowLimited: Bool {
+    usage.isLimited || isInSlowStart && window / 2 < usage.largestFlight
+  }
+
+  /// The threshold that remembers three quarters of the window (RFC 2861).
+  private var currentThreshold: UInt32 {
+    max(slowStartThreshold, window / 2 + window / 4)
+  }
+
+  /// The SYN was lost more than once: one segment (RFC 5681 section 3.1; Linux forgives the first).
+  mutating func synchronizedAfterLosses(segmentSize: UInt32) {
+    window = segmentSize
+  }
+
+  // MARK: Pacing
+
+  /// Bytes per second at which a window spreads over its round trip, with room to grow: twice that in
+  /// slow start, 1.2 times in avoidance (Linux's tcp_update_pacing_rate). `.max` without a round trip.
+  func pacingRate(smoothedRoundTrip: Interval) -> UInt64 {
+    guard smoothedRoundTrip.nanoseconds > 0 else { return .max }
+    let percent: UInt64 = window < slowStartThreshold / 2 ? 200 : 120
+    return UInt64(window) * percent * 10_000_000 / smoothedRoundTrip.nanoseconds
+  }
+}
