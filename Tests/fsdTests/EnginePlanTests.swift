@@ -1,3 +1,4 @@
+import FSRing
 import Testing
 
 @testable import fsd
@@ -93,6 +94,7 @@ import Testing
       ["start"], ["start", "--iface", "a", "--iface", "a"],
       ["start", "--iface", "a", "--cores", "x"],
       ["start", "--iface", "a", "--mode", "fast"],
+      ["start", "--iface", "a", "--congestion", "bbr"],
       ["start", "--iface", "a", "--spin-microseconds", "-1"],
       ["start", "--iface", "a", "--spin-microseconds", "2000000"], ["nothing"],
       ["stats", "--fast"],
@@ -105,5 +107,27 @@ import Testing
       }
     }
     #expect(FSD.exitCode(for: Failure("")).rawValue == 1)
+  }
+
+  /// Congestion control goes by the names of Linux, and who asks for another is told which there are.
+  @Test func congestionControlHasLinuxNames() throws {
+    for choice in Start.CongestionChoice.allCases {
+      let name = "\(choice.algorithm.name)"
+      #expect(choice.rawValue == name)
+      let command = try FSD.parseAsRoot(["start", "--iface", "a", "--congestion", name])
+      #expect((command as? Start)?.congestion == choice)
+      for other in Start.CongestionChoice.allCases {
+        var bytes = Array("\(other.algorithm.name)".utf8)
+        #expect(bytes.withUnsafeBytes { CongestionAlgorithm(name: $0) } == other.algorithm)
+        bytes.removeLast()
+        #expect(bytes.withUnsafeBytes { CongestionAlgorithm(name: $0) } == nil)
+      }
+    }
+    do {
+      _ = try FSD.parseAsRoot(["start", "--iface", "a", "--congestion", "bbr"])
+    } catch {
+      let message = FSD.message(for: error)
+      #expect(message.contains("bbr") && message.contains("cubic") && message.contains("reno"))
+    }
   }
 }

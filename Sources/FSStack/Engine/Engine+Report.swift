@@ -61,7 +61,7 @@ extension Engine {
     // Linux's TCP_INFINITE_SSTHRESH.
     report.sendSlowStartThreshold = threshold == .max ? 0x7fff_ffff : threshold / segmentSize
     report.congestionState =
-      connection.roundTrip.backoff > 0 ? 4 : connection.congestion.isRecovering ? 3 : 0
+      connection.roundTrip.backoff > 0 ? 4 : connection.fastRetransmit.isRecovering ? 3 : 0
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
     report.pacingRate = .max

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FSDevice
+import FSRing
 
 /// `fsd start`.
 struct Start: ParsableCommand {
@@ -28,6 +29,12 @@ struct Start: ParsableCommand {
   @Option(
     help: "merged: engines share processors with applications; split: they have their own.")
   var placement: PlacementChoice = .auto
+
+  @Option(
+    help: ArgumentHelp(
+      "Congestion control of connections that do not choose one (TCP_CONGESTION).",
+      valueName: "name"))
+  var congestion: CongestionChoice = .cubic
 
   @Option(
     help: ArgumentHelp(
@@ -72,6 +79,18 @@ struct Start: ParsableCommand {
     var fixed: IdlePolicy.Placement? { IdlePolicy.Placement(rawValue: rawValue) }
   }
 
+  /// Names of congestion control algorithms, as in TCP_CONGESTION.
+  enum CongestionChoice: String, ExpressibleByArgument, CaseIterable {
+    case cubic, reno
+
+    var algorithm: CongestionAlgorithm {
+      switch self {
+      case .cubic: .cubic
+      case .reno: .newReno
+      }
+    }
+  }
+
   func validate() throws {
     guard !interfaces.isEmpty else {
       throw ValidationError("Name at least one network interface: fsd start --iface eth0")
@@ -91,8 +110,9 @@ struct Start: ParsableCommand {
     let options = DaemonOptions(
       interfaces: interfaces,
       cores: try cores.map { try CoreList.parse($0).get().processors },
-      attach: mode.preference, placement: placement.fixed, spinMicroseconds: spinMicroseconds,
-      paths: try runtime.paths(), directoryIsOurs: directoryIsOurs, logFile: logFile)
+      attach: mode.preference, placement: placement.fixed, congestion: congestion.algorithm,
+      spinMicroseconds: spinMicroseconds, paths: try runtime.paths(),
+      directoryIsOurs: directoryIsOurs, logFile: logFile)
     if foreground {
       try runInForeground(options)
     } else {
@@ -118,6 +138,7 @@ struct Start: ParsableCommand {
     for interface in interfaces { list += ["--iface", interface] }
     if let cores { list += ["--cores", cores] }
     list += ["--mode", mode.rawValue, "--placement", placement.rawValue]
+    list += ["--congestion", congestion.rawValue]
     if let spinMicroseconds { list += ["--spin-microseconds", String(spinMicroseconds)] }
     if let logFile { list += ["--log", logFile] }
     return list

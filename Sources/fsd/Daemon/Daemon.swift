@@ -143,6 +143,7 @@ extension Daemon {
     for index in 0..<count {
       var configuration = EngineConfiguration(
         engineIndex: index, engineCount: count, secret: secret)
+      configuration.congestionAlgorithm = options.congestion
       configuration.softwareSteering =
         count > 1 && interfaces.contains { !$0.followsFlowHash }
       let peers = EngineLoop.Peers(

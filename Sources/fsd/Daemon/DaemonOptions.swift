@@ -1,4 +1,5 @@
 import FSDevice
+import FSRing
 
 /// What a daemon shall do.
 struct DaemonOptions: Sendable {
@@ -8,6 +9,8 @@ struct DaemonOptions: Sendable {
   var attach: XDPProgram.AttachPreference
   /// Where engines run in relation to applications; nil: chosen.
   var placement: IdlePolicy.Placement?
+  /// Congestion control of connections that do not choose one.
+  var congestion: CongestionAlgorithm
   /// Idle budget; nil: by placement.
   var spinMicroseconds: UInt64?
   var paths: RuntimePaths
