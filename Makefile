@@ -39,10 +39,11 @@ bench: dependencies products
 	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
 
 # The integration tests drive the release build, one program at a time; the unit tests run beside
-# each other.
+# each other. The comparison with Linux's TCP is in real time and runs by itself.
 test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --skip IntegrationTests
+	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
 
 # UPDATE=1 writes docs/rfc9293.md instead of comparing it.

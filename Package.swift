@@ -43,7 +43,7 @@ var targets: [Target] = [
     swiftSettings: strict),
 
   .testTarget(name: "FSRingTests", dependencies: ["FSRing"]),
-  .testTarget(name: "FSStackTests", dependencies: ["FSStack", "FSRing"]),
+  .testTarget(name: "FSStackTests", dependencies: ["CLaboratory", "FSStack", "FSRing"]),
   // The parts of the shim that need no system call, compiled in through a symlink: an Embedded module
   // cannot be imported.
   .testTarget(name: "FSShimTests"),

@@ -2,23 +2,66 @@
 // from CLinux because that defines _GNU_SOURCE, under which fd_set differs from the one in
 // Foundation. The GNU-only functions are therefore declared here.
 #pragma once
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 extern char **environ;
 
 int setns(int descriptor, int kind);
+int unshare(int kinds);
 int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
 int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set);
 
 #define LAB_CLONE_NEWNET 0x40000000
+
+/* A network namespace for the calling thread alone. */
+static inline int lab_unshare_network(void) { return unshare(LAB_CLONE_NEWNET); }
+
+/* Sets one property of an interface; the request holds its value. */
+static inline int lab_configure(int sock, const char *name, unsigned long what,
+                                struct ifreq *request) {
+  memset(request->ifr_name, 0, sizeof request->ifr_name);
+  strncpy(request->ifr_name, name, sizeof request->ifr_name - 1);
+  return ioctl(sock, what, request);
+}
+
+/* Makes a TUN device for bare IP packets in the thread's namespace, with an address (network order)
+   and up. Returns its nonblocking descriptor, or -1. */
+static inline int lab_open_tun(const char *name, uint32_t address, int prefix, int mtu) {
+  struct ifreq request = {0};
+  struct sockaddr_in value = {.sin_family = AF_INET, .sin_addr.s_addr = address};
+  int device = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  int failed = device < 0 || sock < 0;
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  failed = failed || lab_configure(device, name, TUNSETIFF, &request);
+  memcpy(&request.ifr_addr, &value, sizeof value);
+  failed = failed || lab_configure(sock, name, SIOCSIFADDR, &request);
+  value.sin_addr.s_addr = htonl(~0U << (32 - prefix));
+  memcpy(&request.ifr_netmask, &value, sizeof value);
+  failed = failed || lab_configure(sock, name, SIOCSIFNETMASK, &request);
+  request.ifr_mtu = mtu;
+  failed = failed || lab_configure(sock, name, SIOCSIFMTU, &request);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  failed = failed || lab_configure(sock, name, SIOCSIFFLAGS, &request);
+  if (sock >= 0) close(sock);
+  if (!failed) return device;
+  if (device >= 0) close(device);
+  return -1;
+}
 
 static inline char **lab_environment(void) { return environ; }
 
