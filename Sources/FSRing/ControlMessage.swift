@@ -21,7 +21,8 @@ public struct ControlMessage: BitwiseCopyable {
   public var channel: UInt32
   /// The listener number, the daemon's: `listen` reply, `join`, `unlisten`, `invite`.
   public var listener: UInt32
-  /// CPU on which the asking thread runs (`channel`), backlog (`listen`).
+  /// CPU on which the asking thread runs (`channel`) and, in the reply, on which the engine does;
+  /// backlog (`listen`).
   public var argument: UInt32
   /// `ControlFlags`.
   public var flags: UInt32

@@ -2,23 +2,6 @@ import Foundation
 import Laboratory
 import Testing
 
-/// Compiles a program of Tests/Programs with the toolchain's C compiler; returns its path.
-private func compile(_ name: String, into directory: String) throws -> String {
-  let tests = URL(fileURLWithPath: #filePath)
-    .deletingLastPathComponent().deletingLastPathComponent()
-  let program = "\(directory)/\(name)"
-  let compiler = Process()
-  compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-  compiler.arguments = [
-    "clang", "-O2", "-Wall", "-pthread", "-o", program,
-    tests.appendingPathComponent("Programs/\(name).c").path,
-  ]
-  try compiler.run()
-  compiler.waitUntilExit()
-  try #require(compiler.terminationStatus == 0, "clang \(name).c")
-  return program
-}
-
 extension Integration {
   /// Readiness as the kernel has it: programs that compare, and that notice a lost wake-up.
   @Suite(.network()) struct Readiness {

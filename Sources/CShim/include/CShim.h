@@ -49,6 +49,8 @@
 
 #include "CShimSockets.h"
 
+#include "CShimOptions.h"
+
 #include "Next.h"
 
 // MARK: Epoll descriptors that the kernel alone serves so far

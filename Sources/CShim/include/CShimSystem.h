@@ -70,7 +70,7 @@ static inline int fs_sys_getsockopt(int fd, int level, int name, void *_Nonnull 
   return (int)fs_syscall(SYS_getsockopt, fd, level, name, (long)value, (long)length, 0);
 }
 
-static inline int fs_sys_setsockopt(int fd, int level, int name, const void *_Nonnull value,
+static inline int fs_sys_setsockopt(int fd, int level, int name, const void *_Nullable value,
                                     unsigned length) {
   return (int)fs_syscall(SYS_setsockopt, fd, level, name, (long)value, length, 0);
 }

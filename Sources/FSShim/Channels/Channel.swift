@@ -37,6 +37,8 @@ struct Channel {
   /// The daemon's number for it.
   var number: UInt32
   var engine: UInt32
+  /// The processor on which the engine runs (SO_INCOMING_CPU).
+  var processor: Int32 = -1
   var wakeDescriptor: Int32
   var doorbell: Int32
   /// The value of `engineSleep` for which the doorbell has been rung.

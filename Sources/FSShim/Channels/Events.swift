@@ -92,7 +92,13 @@ extension UnsafeMutablePointer<Channel> {
         breakChannel()
         return
       }
-      edges |= Ready.input
+      if socket.pointee.received.count >= socket.receiveLowWater {
+        edges |= Ready.input
+      } else {
+        // Nothing to tell, except to a read that has begun to take what it waits for.
+        socket.updateReadiness()
+        if socket.pointee.state != .queued { wakeWaiters(of: Int32(socket.index)) }
+      }
     }
     if event.flags & EventFlags.connected != 0 {
       connected(event, socket)
@@ -104,7 +110,7 @@ extension UnsafeMutablePointer<Channel> {
       if socket.pointee.flags.contains(.writeShut) { edges |= Ready.hangUp }
     }
     if event.acknowledged > 0, socket.pointee.flags.contains(.wantsRoom),
-      hasRoomAgain(socket, slot)
+      hasRoomAgain(socket)
     {
       forgetWish(socket)
       edges |= Ready.output
@@ -149,14 +155,6 @@ extension UnsafeMutablePointer<Channel> {
     socket.pointee.error = error
   }
 
-  /// Whether a socket that found too little room has a third of it again, as Linux has it.
-  @inline(__always)
-  private func hasRoomAgain(_ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>) -> Bool {
-    let limit = socket.pointee.sendLimit
-    return slot.pointee.sent.bytes <= limit - limit / 3
-      && slot.pointee.sent.chunks <= pointee.chunks.allowance
-  }
-
   /// A slot of the application's half is free.
   private func released(_ number: UInt32) {
     guard number >= pointee.geometry.firstConnectSlot else { return }
@@ -180,91 +178,14 @@ extension UnsafeMutablePointer<Socket> {
     }
     let readEnded = flags.contains(.peerFinished) || flags.contains(.readShut)
     let writeEnded = flags.contains(.writeShut)
-    if pointee.received.count > 0 { bits |= Ready.input }
-    if readEnded { bits |= Ready.input | Ready.peerHangUp }
+    if pointee.received.count > 0 {
+      bits |= Ready.anyInput
+      if pointee.received.count >= receiveLowWater { bits |= Ready.input }
+    }
+    if readEnded { bits |= Ready.input | Ready.anyInput | Ready.peerHangUp }
     if writeEnded || !flags.contains(.wantsRoom) { bits |= Ready.output }
     if pointee.state == .failed || readEnded && writeEnded { bits |= Ready.hangUp }
     if pointee.error != 0 { bits |= Ready.error }
     readiness.pointee.store(bits, ordering: .releasing)
-  }
-}
-
-// Sockets that wait for room to send.
-
-extension UnsafeMutablePointer<Channel> {
-  /// Notes that a write found too little room.
-  func noteWish(_ socket: SocketPointer) {
-    guard !socket.pointee.flags.contains(.wantsRoom) else { return }
-    socket.pointee.flags.insert(.wantsRoom)
-    pointee.wantingCount += 1
-  }
-
-  /// The opposite of `noteWish`.
-  func forgetWish(_ socket: SocketPointer) {
-    guard socket.pointee.flags.contains(.wantsRoom) else { return }
-    socket.pointee.flags.remove(.wantsRoom)
-    pointee.wantingCount -= 1
-  }
-
-  /// Someone may be about to sleep until there is room: the engine, which wakes nobody for mere
-  /// acknowledgements, shall do so for the next. To be asked again whenever it has posted something,
-  /// whoever takes that, because the wish ends with the next event.
-  @inline(__always)
-  func askForSpace() {
-    guard pointee.wantingCount > 0, !pointee.hasAskedForSpace, hasRoom() else { return }
-    pointee.hasAskedForSpace = true
-    send(Command(.wantSpace))
-    publish()
-  }
-
-  /// Puts a socket that found no send chunk at the end of the list of those who wait for one.
-  func starve(_ socket: SocketPointer) {
-    guard !socket.pointee.flags.contains(.starved) else { return }
-    socket.pointee.flags.insert(.starved)
-    socket.pointee.nextStarved = .max
-    let index = SocketTable.index(of: socket)
-    if pointee.starvedTail == .max {
-      pointee.starvedHead = index
-    } else {
-      SocketTable.at(pointee.starvedTail).pointee.nextStarved = index
-    }
-    pointee.starvedTail = index
-  }
-
-  /// Wakes sockets that wait for send chunks: one for every few chunks that are free, and all of
-  /// them once a quarter is free, so that none is forgotten when those woken want nothing any more.
-  private func wakeStarved() {
-    guard hasRoom() else { return }
-    var chances = pointee.chunks.free >= pointee.chunks.count / 4 ? .max : pointee.chunks.free / 4
-    while chances > 0, pointee.starvedHead != .max {
-      let socket = SocketTable.at(pointee.starvedHead)
-      unstarve(socket)
-      chances -= 1
-      guard socket.pointee.flags.contains(.wantsRoom) else { continue }
-      forgetWish(socket)
-      socket.updateReadiness()
-      notify(socket, Ready.output)
-    }
-  }
-
-  /// Takes a socket out of the list.
-  func unstarve(_ socket: SocketPointer) {
-    guard socket.pointee.flags.contains(.starved) else { return }
-    socket.pointee.flags.remove(.starved)
-    let index = SocketTable.index(of: socket)
-    var previous: UInt32 = .max
-    var current = pointee.starvedHead
-    while current != .max, current != index {
-      previous = current
-      current = SocketTable.at(current).pointee.nextStarved
-    }
-    guard current == index else { return }
-    if previous == .max {
-      pointee.starvedHead = socket.pointee.nextStarved
-    } else {
-      SocketTable.at(previous).pointee.nextStarved = socket.pointee.nextStarved
-    }
-    if pointee.starvedTail == index { pointee.starvedTail = previous }
-    socket.pointee.nextStarved = .max
   }
 }

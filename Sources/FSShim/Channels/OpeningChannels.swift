@@ -142,6 +142,7 @@ extension ChannelTable {
     channel.processGeneration = process.pointee.generation
     channel.number = reply.message.channel
     channel.engine = reply.message.engine
+    channel.processor = Int32(bitPattern: reply.message.argument)
     channel.wakeDescriptor = moveToInternal(reply.descriptors[1])
     channel.doorbell = moveToInternal(reply.descriptors[2])
     at(index).initialize(to: channel)

@@ -105,14 +105,11 @@ private func inherit(
   socket.pointee.receiveTimeout = listener.pointee.receiveTimeout
   socket.pointee.sendTimeout = listener.pointee.sendTimeout
   socket.pointee.sendLimit = listener.pointee.sendLimit
-  if listener.pointee.flags.contains(.linger) {
-    socket.pointee.flags.insert(.linger)
-    socket.pointee.lingerSeconds = listener.pointee.lingerSeconds
-  }
-  guard listener.pointee.recordedCount > 0 else { return }
-  socket.pointee.recorded = listener.pointee.recorded
-  socket.pointee.recordedCount = listener.pointee.recordedCount
-  channel.sendRecordedOptions(socket)
+  socket.pointee.lingerSeconds = listener.pointee.lingerSeconds
+  if listener.pointee.flags.contains(.linger) { socket.pointee.flags.insert(.linger) }
+  guard listener.pointee.options.marks != 0 else { return }
+  socket.pointee.options = listener.pointee.options.inherited()
+  channel.sendOptions(socket)
   channel.publishQuietly()
 }
 

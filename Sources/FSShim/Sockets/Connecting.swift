@@ -90,7 +90,7 @@ private func start(_ fd: Int32, _ endpoint: SocketEndpoint, _ number: Int32) -> 
     channel.send(command)
     // The socket is the channel's from here on; the options go after the connect.
     socket.pointee.channel = number
-    channel.sendRecordedOptions(socket)
+    channel.sendOptions(socket)
     renameDescriptors(of: entry.index, socket, fd, to: .connection)
     channel.publish()
     if socket.pointee.firstLink != 0 { socketDecided(Int32(entry.index), fd: fd, kernel: false) }

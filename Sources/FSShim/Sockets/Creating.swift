@@ -102,31 +102,11 @@ extension UnsafeMutablePointer<Channel> {
 func flushToKernel(_ fd: Int32, _ socket: SocketPointer) {
   guard !socket.pointee.flags.contains(.touched) else { return }
   socket.pointee.flags.insert(.touched)
-  for position in 0..<Int(socket.pointee.recordedCount) {
-    let option = socket.pointee.recorded[position]
-    var value = option.value
-    _ = fs_sys_setsockopt(
-      fd, Int32(option.key >> 16), Int32(option.key & 0xffff), &value,
-      UInt32(MemoryLayout<Int32>.size))
-  }
-  if socket.pointee.flags.contains(.linger) {
-    var value = linger(l_onoff: 1, l_linger: socket.pointee.lingerSeconds)
-    _ = fs_sys_setsockopt(
-      fd, SOL_SOCKET, SO_LINGER, &value, UInt32(MemoryLayout<linger>.size))
-  }
-  flushTimeout(fd, SO_RCVTIMEO, socket.pointee.receiveTimeout)
-  flushTimeout(fd, SO_SNDTIMEO, socket.pointee.sendTimeout)
+  flushOptions(fd, socket)
   // A pooled socket may have the flag that its last owner wanted.
   let flags = fs_sys_fcntl(fd, F_GETFL, 0)
   let wanted = socket.isNonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK
   if flags >= 0, flags != wanted { _ = fs_sys_fcntl(fd, F_SETFL, Int(wanted)) }
-}
-
-private func flushTimeout(_ fd: Int32, _ name: Int32, _ nanoseconds: UInt64) {
-  guard nanoseconds != 0 else { return }
-  var value = timeval(
-    tv_sec: Int(nanoseconds / 1_000_000_000), tv_usec: Int(nanoseconds % 1_000_000_000 / 1000))
-  _ = fs_sys_setsockopt(fd, SOL_SOCKET, name, &value, UInt32(MemoryLayout<timeval>.size))
 }
 
 /// Makes a socket the kernel's for good: its descriptors are none of ours any more. The lock is
@@ -174,11 +154,19 @@ public func fs_listen(_ fd: Int32, _ backlog: Int32) -> Int64 {
     flushToKernel(fd, socket)
     let result = fs_sys_listen(fd, backlog)
     guard result == 0 else { return Int64(result) }
+    if socket.pointee.flags.contains(.kernelListener) {
+      giveToKernel(fd, socket)
+      return 0
+    }
     let record = ListenerTable.take(
       Listener(socket: entry.index, descriptor: fd, backlog: backlog))
     guard record >= 0 else {
       giveToKernel(fd, socket)
       return 0
+    }
+    // An address that is IPv6 and no wildcard turns it on.
+    if socket.pointee.isIPv6, let isOn = KernelAnswer.integer(fd, SOL_IPV6, IPV6_V6ONLY) {
+      socket.keep(KeptOption(FS_OPTION_V6ONLY), isOn)
     }
     socket.pointee.listener = record
     socket.pointee.state = .listening
@@ -188,6 +176,16 @@ public func fs_listen(_ fd: Int32, _ backlog: Int32) -> Int64 {
   guard result == 1 else { return result }
   offerToEngines(fd)
   return 0
+}
+
+/// An option of a listener has changed that the engines have to know: the daemon is shown the socket
+/// again, and reads it from there.
+func refreshListener(_ fd: Int32) {
+  let index = socketIndex(fd)
+  let lock = processWord(.control)
+  guard index >= 0, Lock.acquire(lock) else { return }
+  ListenerTable.refresh(socketAt(index).pointee.listener)
+  Lock.release(lock)
 }
 
 /// Shows a new listener to the daemon; without one, or when it has no use for it, the listener is

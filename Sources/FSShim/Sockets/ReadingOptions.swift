@@ -1,4 +1,5 @@
 import CShim
+import Synchronization
 
 /// getsockopt(2).
 @c @implementation
@@ -6,135 +7,142 @@ public func fs_getsockopt(
   _ fd: Int32, _ level: Int32, _ name: Int32, _ value: UnsafeMutableRawPointer?,
   _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
-  withSocket(fd) { socket, entry in
-    let key = Option.key(level, name)
+  guard let length else { return pass }
+  let reading = OptionReading(level: level, name: name, value: value, length: length)
+  return withSocket(fd) { socket, entry in
     switch entry.kind {
     case .undecided:
       // The kernel's socket does not know yet what was asked for.
       guard !socket.pointee.flags.contains(.touched) else { return pass }
-      guard let value, let length else { return failure(EFAULT) }
-      if let structured = getStructured(socket, key, value, length) { return structured }
-      guard var number = socket.recordedValue(key) else { return pass }
-      if key == Option.sendBuffer || key == Option.receiveBuffer { number = doubled(number) }
-      return put(key == Option.reuseAddress ? min(number, 1) : number, value, length)
+      return reading.answer(socket) ?? pass
     case .connection:
-      guard let value, let length else { return failure(EFAULT) }
-      guard Int32(bitPattern: length.pointee) >= 0 else { return failure(EINVAL) }
-      if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
-      return getConnected(socket, key, value, length)
+      return reading.answerConnected(socket)
     default:
       return pass
     }
   }
 }
 
-private func doubled(_ number: Int32) -> Int32 {
-  Int32(clamping: min(max(Int64(number) * 2, 4608), 8 << 20))
-}
+/// One call of getsockopt(2).
+struct OptionReading {
+  let level: Int32
+  let name: Int32
+  let value: UnsafeMutableRawPointer?
+  let length: UnsafeMutablePointer<socklen_t>
 
-/// Answers an integer, as many bytes of it as there is room for.
-private func put(
-  _ number: Int32, _ value: UnsafeMutableRawPointer, _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64 {
-  var number = number
-  return putBytes(&number, MemoryLayout<Int32>.size, value, length)
-}
+  /// Bytes there is room for.
+  var capacity: Int { Int(Int32(bitPattern: length.pointee)) }
 
-private func putBytes(
-  _ bytes: UnsafeRawPointer, _ size: Int, _ value: UnsafeMutableRawPointer,
-  _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64 {
-  let count = min(size, Int(length.pointee))
-  value.copyMemory(from: bytes, byteCount: count)
-  length.pointee = socklen_t(count)
-  return 0
-}
-
-private func getStructured(
-  _ socket: SocketPointer, _ key: UInt32, _ value: UnsafeMutableRawPointer,
-  _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64? {
-  if key == Option.linger {
-    let isOn = socket.pointee.flags.contains(.linger)
-    var option = linger(l_onoff: isOn ? 1 : 0, l_linger: socket.pointee.lingerSeconds)
-    return putBytes(&option, MemoryLayout<linger>.size, value, length)
+  /// Answers bytes, as many of them as there is room for.
+  func put(_ bytes: UnsafeRawPointer, _ size: Int) -> Int64 {
+    // Those of IPv6 take a negative number for a large one.
+    guard capacity >= 0 || level == SOL_IPV6 else { return failure(EINVAL) }
+    let count = capacity < 0 ? size : min(size, capacity)
+    if count > 0 {
+      guard let value else { return failure(EFAULT) }
+      value.copyMemory(from: bytes, byteCount: count)
+    }
+    length.pointee = socklen_t(count)
+    return 0
   }
-  guard key == Option.receiveTimeout || key == Option.sendTimeout else { return nil }
-  let nanoseconds =
-    key == Option.receiveTimeout ? socket.pointee.receiveTimeout : socket.pointee.sendTimeout
-  var option = timeval(
-    tv_sec: Int(nanoseconds / 1_000_000_000), tv_usec: Int(nanoseconds % 1_000_000_000 / 1000))
-  return putBytes(&option, MemoryLayout<timeval>.size, value, length)
-}
 
-/// An option of an engine's connection. The lock is held.
-private func getConnected(
-  _ socket: SocketPointer, _ key: UInt32, _ value: UnsafeMutableRawPointer,
-  _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64 {
-  if let structured = getStructured(socket, key, value, length) { return structured }
-  switch key {
-  case Option.error: return put(Int32(socket.takeError()), value, length)
-  case Option.type: return put(Int32(SOCK_STREAM.rawValue), value, length)
-  case Option.domain: return put(socket.pointee.isIPv6 ? AF_INET6 : AF_INET, value, length)
-  case Option.proto: return put(Int32(IPPROTO_TCP), value, length)
-  case Option.sendBuffer: return put(Int32(socket.pointee.sendLimit), value, length)
-  case Option.maximumSegment:
+  /// Answers an integer. Options of IP are told in one byte if there is no room for four.
+  func put(_ number: Int32) -> Int64 {
+    var number = number
+    if level == SOL_IP, capacity > 0, capacity < 4, number >= 0, number <= 255 {
+      var byte = UInt8(number)
+      return put(&byte, 1)
+    }
+    return put(&number, MemoryLayout<Int32>.size)
+  }
+
+  /// Answers what was set on a socket of ours; nil if it is as on a new socket.
+  fileprivate func answer(_ socket: SocketPointer) -> Int64? {
+    if let structured = StructuredOption(level: level, name: name) {
+      return structured.get(socket, self)
+    }
+    guard let option = KeptOption(level: level, name: name),
+      let number = socket.pointee.options.value(option)
+    else { return nil }
+    if option == FS_OPTION_PACING_RATE { return getPacingRate(socket, self) }
+    if option == FS_OPTION_CONGESTION { return getCongestionControl(socket, self) }
+    return put(number)
+  }
+
+  /// Answers for an engine's connection. The lock is held.
+  fileprivate func answerConnected(_ socket: SocketPointer) -> Int64 {
+    if level == SOL_SOCKET || level == SOL_TCP, capacity < 0 { return failure(EINVAL) }
+    if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
+    switch (level, name) {
+    case (SOL_SOCKET, SO_ERROR):
+      // One that could not be told stays.
+      if capacity > 0, value == nil { return failure(EFAULT) }
+      return put(Int32(socket.takeError()))
+    case (SOL_SOCKET, SO_SNDBUF):
+      return put(Int32(clamping: socket.pointee.sendLimit))
+    case (SOL_SOCKET, SO_COOKIE):
+      guard capacity >= 8 else { return failure(EINVAL) }
+      var cookie = socket.cookie
+      return put(&cookie, 8)
+    case (SOL_SOCKET, SO_PEERNAME):
+      return putPeerName(socket)
+    case (SOL_TCP, TCP_MAXSEG):
+      return put(maximumSegment(socket))
+    case (SOL_TCP, TCP_CONGESTION):
+      return getCongestionControl(socket, self)
+    case (SOL_TCP, TCP_INFO):
+      return getInformation(socket, self)
+    case (SOL_TCP, TCP_ZEROCOPY_RECEIVE):
+      return failure(ENOPROTOOPT)
+    case (SOL_SOCKET, SO_INCOMING_CPU):
+      return answer(socket) ?? put(ChannelTable.at(socket.pointee.channel).pointee.processor)
+    case (SOL_IP, IP_MTU), (SOL_IPV6, IPV6_MTU):
+      guard level == SOL_IP || socket.pointee.isIPv6 else { return pass }
+      guard socket.pointee.state == .connected else { return failure(ENOTCONN) }
+      return put(Int32(socket.pathMTU))
+    case (SOL_IP, 52):  // IP_PROTOCOL, which for TCP tells the local port
+      return put(Int32(socket.pointee.localPort))
+    default:
+      // Every descriptor of ours is a socket of the kernel on which nothing was set.
+      return answer(socket) ?? pass
+    }
+  }
+
+  /// SO_PEERNAME: the address of getpeername(2), of which no more may be asked than it has.
+  private func putPeerName(_ socket: SocketPointer) -> Int64 {
+    // Unlike getpeername(2) also when the connection has ended.
+    let isIPv6 = socket.pointee.isIPv6
+    let size = isIPv6 ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
+    guard capacity <= size else { return failure(EINVAL) }
+    guard let value else { return capacity == 0 ? 0 : failure(EFAULT) }
+    var room = socklen_t(capacity)
+    SocketEndpoint.write(
+      high: socket.pointee.remoteHigh, low: socket.pointee.remoteLow,
+      port: socket.pointee.remotePort, isIPv6: isIPv6,
+      to: value.assumingMemoryBound(to: sockaddr.self), &room)
+    return 0
+  }
+
+  /// TCP_MAXSEG: what segments carry now; on a dead connection what was asked for, as in state CLOSE.
+  private func maximumSegment(_ socket: SocketPointer) -> Int32 {
+    if socket.pointee.state == .failed,
+      let wanted = socket.pointee.options.value(KeptOption(FS_OPTION_MAXSEG))
+    {
+      return wanted
+    }
     let known = socket.pointee.maximumSegmentSize
-    return put(known == 0 ? 536 : Int32(known), value, length)
-  case Option.congestion:
-    return getCongestionControl(value, length)
-  case Option.information:
-    return getInformation(socket, value, length)
-  default:
-    break
+    return known == 0 ? 536 : Int32(known)
   }
-  if var number = socket.recordedValue(key) {
-    if key == Option.receiveBuffer { number = doubled(number) }
-    return put(number, value, length)
-  }
-  guard let number = Option.initialValue(key) else { return failure(ENOPROTOOPT) }
-  return put(number, value, length)
 }
 
-/// TCP_CONGESTION: a name, padded with zeros to 16 bytes.
-private func getCongestionControl(
-  _ value: UnsafeMutableRawPointer, _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64 {
-  // "reno", little-endian.
-  var name: (UInt64, UInt64) = (0x6f6e_6572, 0)
-  return putBytes(&name, 16, value, length)
-}
-
-/// TCP_INFO, as far as this side knows it: the state, segment sizes, what is unacknowledged, and the
-/// window; the rest is zero.
-private func getInformation(
-  _ socket: SocketPointer, _ value: UnsafeMutableRawPointer,
-  _ length: UnsafeMutablePointer<socklen_t>
-) -> Int64 {
-  var information = tcp_info()
-  information.tcpi_state = tcpState(socket)
-  let segment = UInt32(socket.pointee.maximumSegmentSize)
-  information.tcpi_snd_mss = segment
-  information.tcpi_rcv_mss = segment
-  information.tcpi_advmss = segment
-  information.tcpi_pmtu = segment == 0 ? 0 : segment + (socket.pointee.isIPv6 ? 60 : 40)
-  if socket.isOurs, socket.pointee.channel >= 0, segment > 0 {
-    let channel = ChannelTable.at(socket.pointee.channel)
-    let sent = channel.pointee.slots[Int(socket.pointee.slot)].sent.bytes
-    information.tcpi_unacked = (sent + segment - 1) / segment
-  }
-  return putBytes(&information, MemoryLayout<tcp_info>.size, value, length)
-}
-
-/// The numbers of enum tcp_state of Linux.
-private func tcpState(_ socket: SocketPointer) -> UInt8 {
-  let flags = socket.pointee.flags
-  switch socket.pointee.state {
-  case .connecting: return 2
-  case .connected, .queued:
-    if flags.contains(.peerFinished) { return flags.contains(.writeShut) ? 9 : 8 }
-    return flags.contains(.writeShut) ? 4 : 1
-  case .free, .undecided, .listening, .failed: return 7
+extension UnsafeMutablePointer<Socket> {
+  /// SO_COOKIE: a number that no other socket has. The kernel counts from 1; ours begin with a bit
+  /// that it will not reach.
+  fileprivate var cookie: UInt64 {
+    if pointee.cookie == 0 {
+      let count = processWord(.cookies).pointee.wrappingAdd(1, ordering: .relaxed).newValue
+      pointee.cookie = 1 << 63 | UInt64(UInt32(fs_sys_getpid())) << 32 & ~(1 << 63) | UInt64(count)
+    }
+    return pointee.cookie
   }
 }

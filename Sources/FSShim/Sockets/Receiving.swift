@@ -44,15 +44,47 @@ public func fs_recvmsg(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>?, _ 
   }
   if result >= 0 {
     message.pointee.msg_namelen = 0
-    message.pointee.msg_controllen = 0
     message.pointee.msg_flags = 0
+    let left = bytesLeft(fd)
+    if left < 0 || !putBytesLeft(Int32(clamping: left), message) {
+      message.pointee.msg_controllen = 0
+    }
   }
   return result
+}
+
+/// TCP_INQ: bytes that a connection has for the next read, one if that would find only the end of
+/// the stream; -1 if the application does not want to know.
+private func bytesLeft(_ fd: Int32) -> Int64 {
+  withConnection(fd) { socket, _ in
+    guard socket.pointee.options.isOn(FS_OPTION_INQ) else { return -1 }
+    let count = Int64(socket.pointee.received.count)
+    return count == 0 && socket.pointee.flags.contains(.peerFinished) ? 1 : count
+  }
+}
+
+/// Writes the control message TCP_CM_INQ, if there is room: tcp_recvmsg of Linux.
+private func putBytesLeft(_ count: Int32, _ message: UnsafeMutablePointer<msghdr>) -> Bool {
+  let size = MemoryLayout<cmsghdr>.size + MemoryLayout<Int32>.size
+  guard let control = message.pointee.msg_control, message.pointee.msg_controllen >= size else {
+    message.pointee.msg_flags = Flag.controlTruncated
+    return false
+  }
+  var header = cmsghdr()
+  header.cmsg_len = size
+  header.cmsg_level = SOL_TCP
+  header.cmsg_type = TCP_INQ
+  control.copyMemory(from: &header, byteCount: MemoryLayout<cmsghdr>.size)
+  control.storeBytes(of: count, toByteOffset: MemoryLayout<cmsghdr>.size, as: Int32.self)
+  let padded = (size + MemoryLayout<Int>.size - 1) / MemoryLayout<Int>.size * MemoryLayout<Int>.size
+  message.pointee.msg_controllen = min(padded, message.pointee.msg_controllen)
+  return true
 }
 
 private enum Flag {
   static var outOfBand: Int32 { 0x1 }
   static var peek: Int32 { 0x2 }
+  static var controlTruncated: Int32 { 0x8 }
   static var truncate: Int32 { 0x20 }
   static var dontWait: Int32 { 0x40 }
   static var waitAll: Int32 { 0x100 }
@@ -63,29 +95,30 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
   -> Int64
 {
   var cursor = VectorCursor(vectors, count)
+  let wanted = Int64(cursor.bytesLeft)
   var total: Int64 = 0
   var limit: UInt64 = 0
   while true {
     var mayWait = false
     var timeout: UInt64 = 0
     var index: UInt32 = 0
+    var enough = wanted
     let result = withConnection(fd) { socket, channel in
       mayWait = !socket.isNonblocking && flags & Flag.dontWait == 0
       timeout = socket.pointee.receiveTimeout
       index = socket.index
+      if flags & Flag.waitAll == 0 { enough = min(wanted, Int64(socket.receiveLowWater)) }
       return receiveNow(socket, channel, &cursor, flags, isFirst: total == 0)
     }
     if result > 0 {
       total += result
-      // MSG_PEEK|MSG_WAITALL would find the same bytes again; like Linux, what is there is enough.
-      if flags & Flag.waitAll == 0 || flags & Flag.peek != 0 || cursor.bytesLeft == 0 {
-        return total
-      }
+      // MSG_PEEK would find the same bytes again: what is there is enough.
+      if total >= enough || flags & Flag.peek != 0 { return total }
       continue
     }
     guard result == failure(EAGAIN), mayWait else { return total > 0 ? total : result }
     if limit == 0 { limit = deadline(after: timeout) }
-    let error = waitForSocket(Int32(index), fd: fd, events: Ready.input, deadline: limit)
+    let error = waitForSocket(Int32(index), fd: fd, events: Ready.anyInput, deadline: limit)
     if error != 0 { return total > 0 ? total : failure(error) }
   }
 }
@@ -121,7 +154,7 @@ private func receiveNow(
     taken += part
   }
   socket.pointee.unreported &+= UInt32(taken)
-  if socket.pointee.received.count == 0 { socket.updateReadiness() }
+  if socket.pointee.received.count < socket.receiveLowWater { socket.updateReadiness() }
   channel.noteRead(socket)
   return Int64(taken)
 }

@@ -124,6 +124,7 @@ private func sendNow(
     sent += part
   }
   channel.publish()
+  channel.reviewRoom(socket)
   return sent > 0 ? Int64(sent) : failure(EAGAIN)
 }
 
@@ -264,6 +265,7 @@ private func sendFileNow(
     }
   }
   channel.publish()
+  channel.reviewRoom(socket)
   return sent > 0 || isAtEnd ? sent : failure(EAGAIN)
 }
 

@@ -80,12 +80,8 @@ enum ListenerTable {
     guard listener.pointee.isUsed else { return false }
     if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return false }
     guard ControlConnection.ensure() else { return false }
-    var message = ControlConnection.message(.listen)
-    message.argument = UInt32(bitPattern: listener.pointee.backlog)
     var reply = ControlConnection.Reply()
-    guard
-      ControlConnection.request(message, descriptor: listener.pointee.descriptor, &reply)
-    else { return false }
+    guard show(index, &reply) else { return false }
     guard reply.message.status == 0 else {
       refused = reply.message.status == EOPNOTSUPP
       listener.pointee.retryAt = monotonicNow() + 1_000_000_000
@@ -94,6 +90,19 @@ enum ListenerTable {
     listener.pointee.number = reply.message.listener
     listener.pointee.isRegistered = true
     return true
+  }
+
+  private static func show(_ index: Int32, _ reply: inout ControlConnection.Reply) -> Bool {
+    var message = ControlConnection.message(.listen)
+    message.argument = UInt32(bitPattern: at(index).pointee.backlog)
+    return ControlConnection.request(message, descriptor: at(index).pointee.descriptor, &reply)
+  }
+
+  /// Shows a listener that the daemon knows to it once more. The control lock is held.
+  static func refresh(_ index: Int32) {
+    guard index >= 0, at(index).pointee.isRegistered else { return }
+    var reply = ControlConnection.Reply()
+    _ = show(index, &reply)
   }
 
   /// Has connections of the listener come to a channel. The control lock is held, the channel's is

@@ -41,6 +41,8 @@ struct Process {
   var generation: UInt32 = 1
   /// How many descriptors each pool of a channel may hold.
   var poolLimit = 0
+  /// What the kernel makes of buffer sizes and time-outs.
+  var limits = KernelLimits()
   /// Connections that went to the kernel though a daemon was there, for the curious.
   var kernelConnects: UInt64 = 0
 }
@@ -59,6 +61,8 @@ enum ProcessLock: Int {
   case channelWatermark
   /// Not a lock: listeners that exist have numbers below it.
   case listenerWatermark
+  /// Not a lock: counts the values of SO_COOKIE that were given out.
+  case cookies
 }
 
 /// Whether `fs_initialize` has been called.

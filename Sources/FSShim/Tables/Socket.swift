@@ -8,6 +8,9 @@ enum Ready {
   static var error: UInt32 { 0x008 }
   static var hangUp: UInt32 { 0x010 }
   static var peerHangUp: UInt32 { 0x2000 }
+  /// A read finds bytes, or the end of the stream: `input`, but without regard to SO_RCVLOWAT. For
+  /// this library alone; in masks of epoll(7) the bit is EPOLLET, which is no event.
+  static var anyInput: UInt32 { 1 << 31 }
   /// What a socket reports that has died: everything returns at once.
   static var dead: UInt32 { input | output | hangUp | peerHangUp }
 }
@@ -74,8 +77,8 @@ struct SocketFlags {
   static var bound: Self { Self(rawValue: 1 << 11) }
   /// SO_LINGER is on.
   static var linger: Self { Self(rawValue: 1 << 12) }
-  /// SO_RCVBUF or SO_SNDBUF was set.
-  static var sendBufferSet: Self { Self(rawValue: 1 << 13) }
+  /// Something only the kernel can do was asked for: a listener stays the kernel's alone.
+  static var kernelListener: Self { Self(rawValue: 1 << 13) }
   /// In the channel's list of bytes read and not reported.
   static var reportListed: Self { Self(rawValue: 1 << 14) }
   /// Was being connected when it failed: the next connect() may try anew.
@@ -94,13 +97,6 @@ struct SocketFlags {
     bothShut.union(peerFinished).union(wantsRoom).union(connectReported).union(wasConnected)
       .union(reportListed).union(connectFailed)
   }
-}
-
-/// An integer socket option that was set.
-struct RecordedOption {
-  /// level << 16 | name, as in `Command.length`; 0 for none.
-  var key: UInt32
-  var value: Int32
 }
 
 /// A socket of the application: undecided, listening, or carried by an engine.
@@ -140,29 +136,38 @@ struct Socket {
   var maximumSegmentSize: UInt16 = 0
   var localPort: UInt16 = 0
   var remotePort: UInt16 = 0
-  var recordedCount: UInt16 = 0
   var localHigh: UInt64 = 0
   var localLow: UInt64 = 0
   var remoteHigh: UInt64 = 0
   var remoteLow: UInt64 = 0
 
-  /// SO_RCVTIMEO and SO_SNDTIMEO, nanoseconds; 0 for none.
+  /// SO_RCVTIMEO and SO_SNDTIMEO, nanoseconds; 0 for none, `Socket.noTime` for not waiting at all.
   var receiveTimeout: UInt64 = 0
   var sendTimeout: UInt64 = 0
+  /// As SO_LINGER had it, also when that is off.
   var lingerSeconds: Int32 = 0
-  /// Integer options that were set, in order.
-  var recorded: InlineArray<20, RecordedOption> = InlineArray(
-    repeating: RecordedOption(key: 0, value: 0))
+  /// SO_COOKIE; 0 until someone asks.
+  var cookie: UInt64 = 0
+  /// Integer options that were set.
+  var options = SocketOptions()
 
+  /// A time-out that is over at once: Linux takes a negative one for that.
+  static var noTime: UInt64 { 1 }
   /// Bytes of unacknowledged data a connection may have, unless SO_SNDBUF says otherwise.
   static var defaultSendLimit: UInt32 { 1 << 20 }
-  /// Bytes of the slab that each socket takes: whole cache lines.
-  static var stride: Int { 448 }
 }
 
 typealias SocketPointer = UnsafeMutablePointer<Socket>
 
 extension UnsafeMutablePointer<Socket> {
+  /// Bytes that have to be there before a socket is readable: SO_RCVLOWAT. Never more than engines
+  /// certainly keep for a connection: Linux too calls a socket readable whose window is used up.
+  @inline(__always)
+  var receiveLowWater: UInt32 {
+    guard let low = pointee.options.value(KeptOption(FS_OPTION_RCVLOWAT)) else { return 1 }
+    return min(UInt32(max(low, 1)), 1 << 17)
+  }
+
   /// The lock that protects the socket while it has no channel.
   @inline(__always)
   var ownLock: SharedWord {

@@ -57,7 +57,7 @@ enum SocketTable {
     socket.pointee.received = ReceiveQueue()
     socket.pointee.unreported = 0
     socket.pointee.sendLimit = Socket.defaultSendLimit
-    socket.pointee.recordedCount = 0
+    socket.pointee.options.removeAll()
     socket.pointee.localPort = 0
     socket.pointee.remotePort = 0
     socket.pointee.localHigh = 0
@@ -65,6 +65,7 @@ enum SocketTable {
     socket.pointee.receiveTimeout = 0
     socket.pointee.sendTimeout = 0
     socket.pointee.lingerSeconds = 0
+    socket.pointee.cookie = 0
   }
 
   /// Takes the lock of a socket, whatever it is at the moment. False if the calling thread holds it

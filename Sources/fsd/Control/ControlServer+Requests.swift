@@ -97,6 +97,7 @@ extension ControlServer {
         return
       }
       reply.message.engine = UInt32(index)
+      reply.message.argument = UInt32(truncatingIfNeeded: services.engines[index].processor)
       reply.message.channel = UInt32(connection.channels.count)
       reply.message.geometry = channel.geometry
       reply.descriptors = [memory, channel.applicationWake.descriptor, channel.doorbell.descriptor]
