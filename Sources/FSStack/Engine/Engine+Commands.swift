@@ -70,14 +70,15 @@ extension Engine {
     case .send:
       return queue(command, id, channel, now: now)
     case .consume:
-      guard consume(id, command.length) else { return .consumedTooMuch }
+      guard consume(id, command.length, now: now) else { return .consumedTooMuch }
       if shouldUpdateWindow(id) { acknowledgeSoon(id) }
+      readEverything(id, now: now)
       return nil
     case .shutdown:
       shutdown(id, command.flags, now: now)
       return nil
     case .close:
-      guard consume(id, command.length) else { return .consumedTooMuch }
+      guard consume(id, command.length, now: now) else { return .consumedTooMuch }
       close(id, isReset: command.flags & CommandFlags.reset != 0, now: now)
       return nil
     case .option:
@@ -159,7 +160,6 @@ extension Engine {
     } else {
       connections[id].flags.remove(.more)
     }
-    connections[id].flags.insert(.interactive)
     scheduleOutput(id)
     return nil
   }
@@ -177,7 +177,7 @@ extension Engine {
   /// section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the application has been
   /// told of the acknowledgement of all it has sent, so that no chunk is lost.
   mutating func close(_ id: ConnectionID, isReset: Bool, now: Instant) {
-    let hasUnread = connections[id].unreadBytes > 0 || connections[id].reassemblyHead != .none
+    let hasUnread = connections[id].unreadBytes > 0 || connections[id].reassembly != .none
     freeReceived(id)
     connections[id].flags.insert(.orphaned)
     if connections[id].sendHead == .max, connections[id].unreportedAcknowledged == 0 {

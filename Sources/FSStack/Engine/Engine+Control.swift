@@ -250,7 +250,7 @@ extension Engine {
     return EngineStatistics(
       counters: counters, drops: reasons, connections: states, channels: Int(channels.count),
       receiveChunksInUse: receiveChunks, sendChunksInUse: sendChunks,
-      reassemblySegments: Int(reassembly.segments.count),
+      reassemblySegments: reassembly.count,
       freeTransmitFrames: interfaces.map(\.transmit.freeCount))
   }
 }

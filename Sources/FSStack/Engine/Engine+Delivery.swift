@@ -19,128 +19,12 @@ extension Engine {
     if isFinished {
       finArrives(id, now: now)
     } else {
-      scheduleAcknowledgement(id, now: now)
-    }
-  }
-
-  /// A segment that is not simply the next one: trims it, queues it, and delivers what has become
-  /// contiguous.
-  @inline(never)
-  mutating func queueOrDeliver(
-    _ id: ConnectionID, _ sequence: SequenceNumber, _ payload: UnsafeRawBufferPointer,
-    isFinished: Bool, now: Instant
-  ) {
-    var start = sequence
-    var bytes = unsafe payload
-    var finished = isFinished
-    let old = connections[id].receiveNext - start
-    if old > 0 {
-      let skipped = min(Int(old), bytes.count)
-      unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
-      start += UInt32(skipped)
-      guard start == connections[id].receiveNext else { return }
-    }
-    let room = Int(max(connections[id].receiveEdge - start, 0))
-    if bytes.count > room {
-      unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[..<room])
-      finished = false
-    }
-    if start != connections[id].receiveNext {
-      counters.outOfOrder += 1
-      connections[id].tally.outOfOrderIn &+= 1
-    }
-    guard bytes.count > 0 || finished else {
-      acknowledgeSoon(id)
-      return
-    }
-    if connections[id].channel == .none {
-      unsafe enqueue(id, bytes, at: start, isFinished: finished)
-      return
-    }
-    // At once: the peer learns of the gap, or that it is filled (RFC 5681 section 4.2). Before the
-    // delivery, which may end the connection.
-    acknowledgeSoon(id)
-    guard start == connections[id].receiveNext else {
-      unsafe enqueue(id, bytes, at: start, isFinished: finished)
-      return
-    }
-    // What fills the gap needs no place in the queue, which may be full.
-    let taken = unsafe deliver(id, bytes)
-    connections[id].receiveNext += UInt32(taken)
-    guard taken == bytes.count else { return }
-    if finished {
-      // The same FIN may be queued, from when it came without these bytes.
-      reassembly.removeAll(of: &connections[id])
-      finArrives(id, now: now)
-    } else {
-      drainReassembly(id, now: now)
-    }
-  }
-
-  private mutating func enqueue(
-    _ id: ConnectionID, _ bytes: UnsafeRawBufferPointer, at start: SequenceNumber, isFinished: Bool
-  ) {
-    if unsafe !reassembly.insert(bytes, at: start, isFinished: isFinished, into: &connections[id]) {
-      drop(.reassemblyFull)
-    }
-  }
-
-  /// Takes everything that an application was given and has not read back into the queue of segments,
-  /// as if it had just arrived, for another application. False if there is no room.
-  mutating func takeBack(_ id: ConnectionID) -> Bool {
-    var isComplete = true
-    var end = connections[id].receiveNext
-    if connections[id].state == .closeWait {
-      // Its FIN will be delivered again, too.
-      connections[id].state = .established
-      end = end - UInt32(1)
-      isComplete = unsafe reassembly.insert(
-        UnsafeRawBufferPointer(start: nil, count: 0), at: end, isFinished: true,
-        into: &connections[id])
-    }
-    var sequence = end - connections[id].unreadBytes
-    connections[id].receiveNext = sequence
-    let channel = connections[id].channel
-    var chunk = connections[id].receiveHead
-    while chunk != .max, isComplete {
-      let bytes = unsafe channels[channel].unreadBytes(chunk)
-      isComplete = unsafe reassembly.insert(
-        bytes, at: sequence, isFinished: false, into: &connections[id])
-      sequence += UInt32(bytes.count)
-      chunk = channels[channel][receive: chunk].next
-    }
-    connections[id].tally.bytesReceived -= UInt64(connections[id].unreadBytes)
-    freeReceived(id)
-    takeBackUrgent(id)
-    return isComplete
-  }
-
-  /// Delivers queued segments that have become contiguous.
-  mutating func drainReassembly(_ id: ConnectionID, now: Instant) {
-    while connections[id].reassemblyHead != .none {
-      let segment = reassembly.segments[connections[id].reassemblyHead]
-      let skip = connections[id].receiveNext - segment.sequence
-      guard skip >= 0 else { return }
-      let bytes = unsafe reassembly.bytes(connections[id].reassemblyHead)
-      if Int(skip) < bytes.count {
-        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[Int(skip)...])
-        let taken = unsafe deliver(id, rest)
-        connections[id].receiveNext += UInt32(taken)
-        guard taken == rest.count else { return }
-        acknowledgeSoon(id)
-      }
-      let finished = segment.isFinished && connections[id].receiveNext == segment.end
-      reassembly.removeFirst(of: &connections[id])
-      if finished {
-        reassembly.removeAll(of: &connections[id])
-        finArrives(id, now: now)
-        return
-      }
+      scheduleAcknowledgement(id, payload.count, now: now)
     }
   }
 
   /// Copies bytes into receive chunks; returns how many found room.
-  private mutating func deliver(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) -> Int {
+  mutating func deliver(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) -> Int {
     guard bytes.count > 0 else { return 0 }
     if connections[id].flags.contains(.orphaned) { return bytes.count }
     let channel = connections[id].channel
@@ -186,7 +70,8 @@ extension Engine {
 
   /// The application has read `count` bytes: their chunks are free again. False if it claims more
   /// than it was told of.
-  mutating func consume(_ id: ConnectionID, _ count: UInt32) -> Bool {
+  mutating func consume(_ id: ConnectionID, _ count: UInt32, now: Instant) -> Bool {
+    guard count > 0 else { return true }
     let channel = connections[id].channel
     var rest = count
     while rest > 0 {
@@ -202,6 +87,7 @@ extension Engine {
       if record.consumed == record.filled { freeReceiveHead(id) }
     }
     connections[id].unreadBytes -= count
+    adjustReceiveBuffer(id, now: now)
     return true
   }
 
@@ -231,7 +117,7 @@ extension Engine {
     case .established:
       connections[id].state = .closeWait
       // The application often answers with its own FIN: wait for its turn.
-      scheduleAcknowledgement(id, now: now)
+      scheduleAcknowledgement(id, 0, now: now)
       return
     case .finWait1:
       connections[id].state = .closing
@@ -243,21 +129,5 @@ extension Engine {
       preconditionFailure("a FIN is taken only while the peer may send")
     }
     acknowledgeSoon(id)
-  }
-
-  /// Decides when to acknowledge what was delivered: every second full segment at once
-  /// (RFC 9293 SHLD-19), else when the application has had a turn, so that its answer carries the
-  /// acknowledgement.
-  @inline(__always)
-  private mutating func scheduleAcknowledgement(_ id: ConnectionID, now: Instant) {
-    let unacknowledged = connections[id].receiveNext - connections[id].lastAcknowledgementSent
-    if unacknowledged >= 2 * Int32(connections[id].peerSegmentSize) {
-      acknowledgeSoon(id)
-      return
-    }
-    guard connections[id].acknowledgeAt == .never else { return }
-    let delay = connections[id].flags.contains(.interactive) ? 40 : 1
-    connections[id].acknowledgeAt = now + .milliseconds(UInt64(delay))
-    armTimers(id)
   }
 }

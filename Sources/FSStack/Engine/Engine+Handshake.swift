@@ -25,8 +25,9 @@ extension Engine {
       return
     }
     guard flags.contains(.syn) else { return }
-    acceptOptions(id, &segment)
+    acceptOptions(id, &segment, now: now)
     connections[id].receiveNext = segment.sequence + 1
+    connections[id].lastAcknowledgementSent = segment.sequence + 1
     // What our SYN offered, unscaled.
     connections[id].receiveEdge =
       segment.sequence + 1 + min(connections[id].receiveBuffer, 65535)
@@ -71,7 +72,7 @@ extension Engine {
   }
 
   /// Takes the options of a SYN or SYN-ACK (RFC 7323, RFC 2018, RFC 9293 section 3.7.1).
-  mutating func acceptOptions(_ id: ConnectionID, _ segment: inout Segment) {
+  mutating func acceptOptions(_ id: ConnectionID, _ segment: inout Segment, now: Instant) {
     let options = segment.options
     let isIPv4 = connections[id].flow.local.isIPv4
     // Without the option 536 or 1220 (MUST-15); below 48 a segment would be all header.
@@ -89,6 +90,7 @@ extension Engine {
     if options.hasTimestamp {
       connections[id].flags.insert(.timestamps)
       connections[id].recentTimestamp = options.timestampValue
+      connections[id].recentTimestampAt = Self.coarse(now)
     } else {
       connections[id].flags.remove(.timestamps)
     }
@@ -122,7 +124,12 @@ extension Engine {
       flags.isSuperset(of: [.syn, .ack]) && segment.sequence + 1 == receiveNext
       && !connections[id].flags.contains(.passive)
     if flags.contains(.syn), segment.sequence + 1 == receiveNext, !crosses {
-      // Our SYN-ACK was lost.
+      // Our SYN-ACK was lost. The next one echoes the SYN that it answers.
+      if connections[id].flags.contains(.timestamps), segment.options.hasTimestamp,
+        !isOutdated(id, &segment, now: now)
+      {
+        connections[id].recentTimestamp = segment.options.timestampValue
+      }
       connections[id].sendNext = connections[id].sendUnacknowledged
       scheduleOutput(id)
       return

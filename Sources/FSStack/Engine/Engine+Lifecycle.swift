@@ -22,7 +22,9 @@ extension Engine {
     let size = UInt16(clamping: pathMTU - (flow.local.isIPv4 ? 40 : 60))
     return Connection(
       flow: flow, state: state, receiveScale: Self.windowScale(configuration.receiveBuffer),
-      flags: [], receiveBuffer: configuration.receiveBuffer, sendUnacknowledged: initial,
+      flags: [],
+      receiveBuffer: min(configuration.initialReceiveBuffer, configuration.receiveBuffer),
+      sendUnacknowledged: initial,
       sendNext: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
       maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
       congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)),
@@ -50,7 +52,11 @@ extension Engine {
     connections[id].acknowledgeAt = .never
     connections[id].lifeAt = .never
     connections[id].pushAt = .never
-    reassembly.removeAll(of: &connections[id])
+    reassembly.removeAll(&connections[id].reassembly)
+    if connections[id].receiveRate != .none {
+      receiveRates.free(connections[id].receiveRate)
+      connections[id].receiveRate = .none
+    }
     let endpoint = connections[id].endpoint
     if endpoint != .none {
       leaveEndpoint(id, endpoint)

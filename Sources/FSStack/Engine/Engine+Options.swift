@@ -45,11 +45,13 @@ extension Engine {
       connections[id].unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value)
       markDirty(id)
     case (Level.tcp, 12):  // TCP_QUICKACK
-      set(id, .interactive, value == 0)
-      if value != 0, connections[id].acknowledgeAt != .never { acknowledgeSoon(id) }
-    case (Level.socket, 8):  // SO_RCVBUF: as the kernel, the window never shrinks
+      setQuickAcknowledgement(id, value != 0)
+    case (Level.socket, 8):  // SO_RCVBUF: it no longer grows by itself; the window never shrinks
       let limit = connections[id].receiveScale == 0 ? 65535 : configuration.receiveBuffer
       connections[id].receiveBuffer = min(max(UInt32(max(value, 0)), 4096), limit)
+      connections[id].flags.insert(.receiveBufferLocked)
+    case (Level.tcp, 10):  // TCP_WINDOW_CLAMP; Linux's least is half of SOCK_MIN_RCVBUF
+      connections[id].windowClamp = value == 0 ? .max : max(UInt32(max(value, 0)), 1152)
     case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS; the ECN bits are TCP's
       connections[id].trafficClass = UInt8(truncatingIfNeeded: value) & 0xfc
     case (Level.ip, 2), (Level.ipv6, 16):  // IP_TTL, IPV6_UNICAST_HOPS

@@ -36,6 +36,12 @@ extension Engine {
       guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
       counters.pureAcknowledgements += 1
     }
+    while connections[id].duplicatesOwed > 0 {
+      let sequence = connections[id].acknowledgementSequence
+      guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
+      connections[id].duplicatesOwed -= 1
+      counters.pureAcknowledgements += 1
+    }
     return true
   }
 

@@ -37,7 +37,7 @@ extension Engine {
     connection.sendWindow = UInt32(segment.window)
     connection.largestSendWindow = UInt32(segment.window)
     guard let id = insert(connection, hash: hash) else { return }
-    acceptOptions(id, &segment)
+    acceptOptions(id, &segment, now: now)
     listeners.endpoints[endpoint].halfOpen += 1
     counters.passiveOpens += 1
     scheduleOutput(id)

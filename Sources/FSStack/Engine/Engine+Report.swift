@@ -71,7 +71,14 @@ extension Engine {
   private func describeReceiver(_ connection: Connection, in report: inout ConnectionReport) {
     report.receiveSegmentSize = UInt32(connection.peerSegmentSize)
     report.receiveWindow = connection.receiveWindow
-    report.receiveSpace = connection.receiveBuffer
+    report.acknowledgementTimeout = UInt32(connection.acknowledgementTimeout) * 1000
+    if connection.receiveRate != .none {
+      report.receiveRoundTrip = microseconds(receiveRates[connection.receiveRate].roundTrip)
+      report.receiveSpace = receiveRates[connection.receiveRate].space
+    } else {
+      report.receiveSpace = min(
+        connection.receiveBuffer, 10 * UInt32(connection.peerSegmentSize))
+    }
     report.receiveSlowStartThreshold = connection.receiveBuffer
     report.advertisedSegmentSize = UInt32(
       clamping: interfaces[Int(connection.interface)].mtu

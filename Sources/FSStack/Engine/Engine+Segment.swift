@@ -37,6 +37,7 @@ extension Engine {
     guard acknowledgementArrives(id, &segment, hasPayload: payload.count > 0, now: now) else {
       return
     }
+    updateRecentTimestamp(id, &segment, now: now)
     // Sixth, URG, whatever the window is (MUST-66).
     if segment.flags.contains(.urg) { urgentArrives(id, &segment) }
     // Seventh, the text; eighth, FIN.
@@ -69,18 +70,10 @@ extension Engine {
     _ id: ConnectionID, _ segment: inout Segment, now: Instant
   ) -> Bool {
     let isReset = segment.flags.contains(.rst)
-    if connections[id].flags.contains(.timestamps), segment.options.hasTimestamp {
-      let recent = connections[id].recentTimestamp
-      let age = Int32(bitPattern: segment.options.timestampValue &- recent)
-      // After 24 days of silence the old value means nothing.
-      if age < 0, !isReset, now - connections[id].lastReceivedAt < .seconds(24 * 86400) {
-        drop(.pawsRejected)
-        challenge(id, now: now)
-        return false
-      }
-      if age >= 0, segment.sequence <= connections[id].lastAcknowledgementSent {
-        connections[id].recentTimestamp = segment.options.timestampValue
-      }
+    if !isReset, isOutdated(id, &segment, now: now) {
+      drop(.pawsRejected)
+      answerUnacceptable(id, &segment, now: now)
+      return false
     }
     var length = UInt32(segment.payloadLength)
     if segment.flags.contains(.syn) { length += 1 }
@@ -92,15 +85,25 @@ extension Engine {
       return true
     }
     drop(.outOfWindow)
-    if !isReset {
-      // An old duplicate with data says that our acknowledgement was lost: answer at once.
-      if length > 0, segment.sequence < connections[id].receiveNext {
-        acknowledgeSoon(id)
-      } else {
-        challenge(id, now: now)
-      }
-    }
+    if !isReset { answerUnacceptable(id, &segment, now: now) }
     return false
+  }
+
+  /// Answers a segment that was not acceptable: one with data at once, because it says that our
+  /// acknowledgement was lost; others might be part of a loop.
+  private mutating func answerUnacceptable(
+    _ id: ConnectionID, _ segment: inout Segment, now: Instant
+  ) {
+    let length = UInt32(segment.payloadLength) + (segment.flags.contains(.fin) ? 1 : 0)
+    guard length > 0 else {
+      challenge(id, now: now)
+      return
+    }
+    let receiveNext = connections[id].receiveNext
+    if segment.sequence < receiveNext {
+      reportDuplicate(id, segment.sequence, min(segment.sequence + length, receiveNext))
+    }
+    acknowledgeSoon(id)
   }
 
   /// Second step: RST (RFC 5961 section 3: only the exact number resets).
@@ -166,15 +169,13 @@ extension Engine {
       return
     }
     if payload.count > 0 {
-      connections[id].tally.dataSegmentsIn &+= 1
-      connections[id].tally.dataReceivedAt = milliseconds(now)
+      measureReceiveRoundTrip(id, &segment, now: now)
+      dataArrives(id, payload.count, segment.flags, now: now)
     }
-    connections[id].peerSegmentSize = max(
-      connections[id].peerSegmentSize, UInt16(truncatingIfNeeded: min(payload.count, 65535)))
     let isFinished = segment.flags.contains(.fin)
     let isDeliverable =
       segment.sequence == connections[id].receiveNext
-      && connections[id].reassemblyHead == .none && connections[id].channel != .none
+      && connections[id].reassembly == .none && connections[id].channel != .none
     if isDeliverable {
       unsafe deliverInOrder(id, payload, isFinished: isFinished, now: now)
     } else {

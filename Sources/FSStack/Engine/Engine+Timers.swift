@@ -18,10 +18,7 @@ extension Engine {
   }
 
   private mutating func run(_ id: ConnectionID, now: Instant) {
-    if connections[id].acknowledgeAt <= now {
-      connections[id].acknowledgeAt = .never
-      acknowledgeSoon(id)
-    }
+    if connections[id].acknowledgeAt <= now { acknowledgementTimeout(id) }
     if connections[id].pushAt <= now {
       connections[id].pushAt = .never
       connections[id].flags.insert(.pushNow)

@@ -25,7 +25,7 @@ extension Engine {
     } else {
       header.window = advertisedWindow(id)
       if connections[id].flags.contains(.urgentQueued) { setUrgent(id, &header) }
-      setOptions(id, &header, hasData: length > 0, now: now)
+      setOptions(id, &header, length: length, now: now)
     }
     let target = unsafe queue.frame(frame)
     let headerLength = header.length
@@ -37,6 +37,10 @@ extension Engine {
     if length > 0 || !flags.isDisjoint(with: [.syn, .fin]) { connections[id].lastSentAt = now }
     tally(id, at: sequence, length: length, flags: flags, now: now)
     if flags.contains(.ack) {
+      if connections[id].flags.contains(.acknowledgeNow) || connections[id].acknowledgeAt != .never
+      {
+        acknowledgementSent(id)
+      }
       connections[id].lastAcknowledgementSent = connections[id].receiveNext
       connections[id].flags.remove(.acknowledgeNow)
       connections[id].acknowledgeAt = .never
@@ -52,7 +56,9 @@ extension Engine {
     guard length > 0 || !flags.isDisjoint(with: [.syn, .fin]) else { return }
     if length > 0 {
       connections[id].tally.dataSegmentsOut &+= 1
-      connections[id].tally.dataSentAt = milliseconds(now)
+      let clock = milliseconds(now)
+      connections[id].tally.dataSentAt = clock
+      dataSent(id, clock: clock)
     }
     if sequence < connections[id].sendMaximum {
       connections[id].tally.segmentsRetransmitted &+= 1
@@ -78,20 +84,35 @@ extension Engine {
 
   @inline(__always)
   private func setOptions(
-    _ id: ConnectionID, _ header: inout OutgoingHeader, hasData: Bool, now: Instant
+    _ id: ConnectionID, _ header: inout OutgoingHeader, length: Int, now: Instant
   ) {
     if connections[id].flags.contains(.timestamps) {
       header.options.hasTimestamp = true
       header.options.timestampValue = timestamp(connections[id].timestampOffset, now: now)
       header.options.timestampEcho = connections[id].recentTimestamp
     }
-    // Blocks go with pure acknowledgements only: they must not make a full segment too long.
-    if !hasData, connections[id].reassemblyHead != .none,
-      connections[id].flags.contains(.selectiveAcknowledgements)
-    {
-      let limit = header.options.hasTimestamp ? 3 : 4
-      header.options.sackCount = reassembly.selectiveBlocks(
-        of: &connections[id], limit: limit, into: &header.options.sackBlocks)
+    if connections[id].reassembly != .none || connections[id].flags.contains(.reportDuplicate) {
+      setSelectiveAcknowledgement(id, &header, length: length)
     }
+  }
+
+  /// Puts as many ranges into the segment as it has room for (RFC 2018 section 3): what has come
+  /// twice first, once (RFC 2883 section 4), then what is queued. Data is never shortened for them.
+  @inline(never)
+  private func setSelectiveAcknowledgement(
+    _ id: ConnectionID, _ header: inout OutgoingHeader, length: Int
+  ) {
+    guard connections[id].flags.contains(.selectiveAcknowledgements) else { return }
+    let room = Int(connections[id].segmentSize) - length
+    let limit = min(header.options.hasTimestamp ? 3 : 4, (room - 4) / 8)
+    guard limit > 0 else { return }
+    var count = 0
+    if connections[id].flags.contains(.reportDuplicate) {
+      header.options.sackBlocks[0] = connections[id].duplicateBlock
+      connections[id].flags.remove(.reportDuplicate)
+      count = 1
+    }
+    header.options.sackCount = reassembly.selectiveBlocks(
+      of: connections[id].reassembly, after: count, limit: limit, into: &header.options.sackBlocks)
   }
 }

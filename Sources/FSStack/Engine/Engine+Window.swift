@@ -6,7 +6,7 @@ extension Engine {
   /// Bytes that the application's buffer has room for.
   func receiveSpace(_ id: ConnectionID) -> UInt32 {
     let unread = connections[id].unreadBytes
-    let buffer = connections[id].receiveBuffer
+    let buffer = min(connections[id].receiveBuffer, connections[id].windowClamp)
     var space = buffer > unread ? buffer - unread : 0
     let channel = connections[id].channel
     if channel != .none {
@@ -18,27 +18,42 @@ extension Engine {
     return space
   }
 
-  /// The window field of a segment: the right edge moves only forward (SHLD-14), and only by a
+  /// The window field of a segment. The right edge moves only forward (SHLD-14), and only by a
   /// segment or half the buffer at least (receiver's SWS avoidance, MUST-39).
+  ///
+  /// The field counts in units of the scale: rounded down, the edge would move left by less than one
+  /// whenever RCV.NXT moves (RFC 7323 section 2.4). So it is rounded up, as in Linux, unless that
+  /// would promise more than a unit beyond the buffer.
   @inline(__always)
   func advertisedWindow(_ id: ConnectionID) -> UInt16 {
     let scale = UInt32(connections[id].receiveScale)
-    let edge = connections[id].receiveNext + ((receiveSpace(id) >> scale) << scale)
+    let unit = UInt32(1) << scale
+    let space = receiveSpace(id)
+    let edge = connections[id].receiveNext + ((space >> scale) << scale)
     let gain = edge - connections[id].receiveEdge
     let step = min(
       Int32(connections[id].peerSegmentSize), Int32(connections[id].receiveBuffer / 2))
-    if gain >= step { connections[id].receiveEdge = edge }
+    if gain >= step {
+      connections[id].receiveEdge = edge
+    } else {
+      let window = connections[id].receiveWindow
+      let rounded = (window + unit - 1) & ~(unit - 1)
+      if rounded <= max(window, space + unit) {
+        connections[id].receiveEdge = connections[id].receiveNext + rounded
+      }
+    }
     return UInt16(clamping: connections[id].receiveWindow >> scale)
   }
 
-  /// Whether enough has been read since the last segment that the peer should learn of it.
+  /// Whether enough has been read since the last segment that the peer should learn of it: as in
+  /// Linux (tcp_cleanup_rbuf) when the window can at least double, or opens.
   func shouldUpdateWindow(_ id: ConnectionID) -> Bool {
     guard connections[id].state.canReceive else { return false }
-    let gain =
-      Int64(receiveSpace(id)) - Int64(connections[id].receiveWindow)
-    let step = min(
-      2 * Int64(connections[id].peerSegmentSize), Int64(connections[id].receiveBuffer / 2))
     let window = connections[id].receiveWindow
-    return gain >= step && (window < connections[id].receiveBuffer / 2 || window == 0)
+    guard UInt64(window) * 2 <= UInt64(connections[id].receiveBuffer) else { return false }
+    let space = UInt64(receiveSpace(id))
+    let step = min(
+      2 * UInt64(connections[id].peerSegmentSize), UInt64(connections[id].receiveBuffer / 2))
+    return space >= UInt64(window) * 2 && space >= UInt64(window) + step
   }
 }

@@ -24,6 +24,7 @@ public struct Engine: ~Copyable {
   var listeners: ListenTable
   var timers: TimerWheel
   let reassembly: ReassemblyBuffers
+  let receiveRates: Slab<ReceiveRateID, ReceiveRate>
   let paths: PathTable
 
   /// Connections that may have something to send at the end of the burst.
@@ -61,7 +62,9 @@ public struct Engine: ~Copyable {
     timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
     listeners = ListenTable(capacity: 4096, acceptorCapacity: 65536)
     timers = TimerWheel(capacity: capacity, now: now)
-    reassembly = ReassemblyBuffers(capacity: configuration.maximumReassembly)
+    reassembly = ReassemblyBuffers(
+      capacity: configuration.maximumReassembly, queues: capacity, secret: secret)
+    receiveRates = Slab(capacity: capacity)
     paths = PathTable(capacity: 65536, secret: secret)
     outputLinks = LinkTable(capacity: capacity)
     ownerLinks = LinkTable(capacity: capacity)
@@ -78,6 +81,7 @@ public struct Engine: ~Copyable {
     listeners.deallocate()
     timers.deallocate()
     reassembly.deallocate()
+    receiveRates.deallocate()
     paths.deallocate()
     outputLinks.deallocate()
     ownerLinks.deallocate()

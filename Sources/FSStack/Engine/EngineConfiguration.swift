@@ -16,10 +16,13 @@ public struct EngineConfiguration: Sendable {
   public var maximumTimeWait = 131_072
   /// Channels that it can serve.
   public var maximumChannels = 1024
-  /// Segments ahead of a gap that it can hold, of all connections.
+  /// Buffers of 2048 bytes for what arrives ahead of a gap, of all connections. One connection may
+  /// have a quarter of them.
   public var maximumReassembly = 8192
-  /// Size of a connection's receive buffer, bytes: the largest window it offers.
-  public var receiveBuffer: UInt32 = 1 << 20
+  /// Largest size of a connection's receive buffer, bytes: the largest window it offers.
+  public var receiveBuffer: UInt32 = 4 << 20
+  /// Size with which it begins. As Linux with its rcvbuf of 131072.
+  public var initialReceiveBuffer: UInt32 = 65536
   /// The congestion control of connections that do not choose one (TCP_CONGESTION).
   public var congestionAlgorithm = CongestionAlgorithm.cubic
   /// Interfaces whose choice of queue does not follow the flow (veth): a flow's owner is computed,

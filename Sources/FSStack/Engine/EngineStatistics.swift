@@ -75,7 +75,7 @@ public struct EngineStatistics: Sendable {
   public var receiveChunksInUse: Int
   /// Send chunks in use, of all channels.
   public var sendChunksInUse: Int
-  /// Segments queued ahead of gaps.
+  /// Buffers of bytes queued ahead of gaps, 2048 bytes each.
   public var reassemblySegments: Int
   /// Frames neither pending nor with the kernel, by interface.
   public var freeTransmitFrames: [Int]

@@ -66,6 +66,10 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let reportUrgent = Self(rawValue: 1 << 27)
   /// SND.UP is valid, and ahead of SND.UNA.
   static let urgentQueued = Self(rawValue: 1 << 28)
+  /// The next segment reports `duplicateBlock`.
+  static let reportDuplicate = Self(rawValue: 1 << 29)
+  /// SO_RCVBUF: the receive buffer does not grow by itself.
+  static let receiveBufferLocked = Self(rawValue: 1 << 30)
 }
 
 /// One TCP connection: the transmission control block of RFC 9293 section 3.3.1.
@@ -95,7 +99,7 @@ struct Connection: BitwiseCopyable {
   var recentTimestamp: UInt32 = 0
   /// Bytes given to the application and not yet read by it.
   var unreadBytes: UInt32 = 0
-  /// Size of the receive buffer, bytes.
+  /// Size of the receive buffer, bytes: the largest window at present.
   var receiveBuffer: UInt32
 
   // Send sequence space.
@@ -117,7 +121,7 @@ struct Connection: BitwiseCopyable {
   var windowUpdateAcknowledgement = SequenceNumber(0)
   /// Most bytes that one segment may carry, options not deducted (eff.snd.MSS of RFC 9293 3.7.1).
   var maximumSegmentSize: UInt16
-  /// Largest segment the peer has sent, for the rule "every second full segment".
+  /// Size of the segments the peer sends, estimated: what it calls a full one.
   var peerSegmentSize: UInt16 = 536
   /// The first byte that belongs to `sendHead`.
   var sendHeadSequence: SequenceNumber
@@ -163,11 +167,26 @@ struct Connection: BitwiseCopyable {
   /// Random shift of our timestamp clock (RFC 7323 section 5.4).
   var timestampOffset: UInt32
 
-  // Segments ahead of a gap.
-  var reassemblyHead = ReassemblyID.none
-  var reassemblyCount: UInt16 = 0
-  /// The most recently queued of them: its range is reported first (RFC 2018 section 4).
-  var reassemblyNewest = SequenceNumber(0)
+  // Segments ahead of a gap, or that came twice.
+  var reassembly = ReassemblyQueueID.none
+  /// A range that came twice (RFC 2883).
+  var duplicateBlock = SACKBlock()
+  /// Further duplicate acknowledgements for a peer that counts them.
+  var duplicatesOwed: UInt8 = 0
+
+  // Delayed acknowledgement.
+  /// Acknowledgements that are not delayed, because the peer is in slow start.
+  var quickAcknowledgements: UInt8 = 0
+  /// How long others are, milliseconds; 0 before the first data.
+  var acknowledgementTimeout: UInt16 = 0
+  /// Bytes of the last segment with data.
+  var lastSegmentLength: UInt16 = 0
+  /// When TS.Recent was taken, in units of 2^30 ns.
+  var recentTimestampAt: UInt32 = 0
+  /// TCP_WINDOW_CLAMP, bytes.
+  var windowClamp: UInt32 = .max
+  /// What the receive buffer's growth is computed from.
+  var receiveRate = ReceiveRateID.none
 
   // Timers: the moment each is due, or never.
   var retransmitAt = Instant.never

@@ -35,7 +35,7 @@ import Testing
       #expect(entry.segment.window == 65535)
     }
     let acknowledgement = pair.simulation.trace.entries[2].segment
-    #expect(acknowledgement.options.hasTimestamp && Int(acknowledgement.window) << 5 == 1 << 20)
+    #expect(acknowledgement.options.hasTimestamp && Int(acknowledgement.window) << 5 == 1 << 16)
   }
 
   /// A peer without options gets none, and 536 bytes at most.

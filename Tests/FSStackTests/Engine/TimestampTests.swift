@@ -63,6 +63,69 @@ import Testing
     #expect(socket.unread == 10)
   }
 
+  /// Nor does an old one, whose timestamp is as far: it is acceptable to nobody. Nor does one that
+  /// acknowledges what was never sent.
+  @Test func oldSegmentDoesNotPoison() {
+    let pair = ScriptedPair()
+    guard let socket = open(pair) else { return }
+    pair.peer.send([], 1, count: 1000, ack: 1, change: stamp(Self.now))
+    pair.simulation.run(for: .milliseconds(50))
+    pair.peer.send([], 1, count: 10, ack: 1, change: stamp(Self.now &+ 0x7000_0000))
+    pair.peer.send([], 1001, count: 10, ack: 5000, change: stamp(Self.now &+ 0x7000_0000))
+    #expect(socket.unread == 1000)
+    pair.peer.send([], 1001, count: 10, ack: 1, change: stamp(Self.now + 1))
+    #expect(socket.unread == 1010 && pair.drops(.pawsRejected) == 0)
+  }
+
+  /// After 24 days without a newer one TS.Recent means nothing (section 5.5), not before.
+  @Test(arguments: [(23, false), (25, true)])
+  func invalidAfterLongSilence(days: UInt64, isTaken: Bool) {
+    let pair = ScriptedPair()
+    guard let socket = open(pair) else { return }
+    pair.simulation.run(for: .seconds(days * 86_400))
+    pair.peer.send([], 1, count: 10, ack: 1, change: stamp(Self.now &- 1000))
+    #expect((socket.unread == 10) == isTaken)
+    pair.peer.send([], 11, count: 10, ack: 1, change: stamp(Self.now &- 999))
+    #expect((socket.unread == 20) == isTaken)
+  }
+
+  /// A peer that stops sending timestamps is heard all the same, as in Linux, and still gets ours.
+  @Test func peerStops() {
+    let pair = ScriptedPair()
+    guard let socket = open(pair) else { return }
+    pair.peer.send([], 1, count: 10, ack: 1)
+    pair.simulation.run(for: .milliseconds(50))
+    #expect(socket.unread == 10 && echo(pair) == Self.now)
+    #expect(pair.simulation.trace.entries.last?.segment.options.hasTimestamp == true)
+  }
+
+  /// Acknowledgements without news, overtaken on their way, do not begin a quarrel.
+  @Test func overtakenAcknowledgement() {
+    let pair = ScriptedPair()
+    guard let socket = open(pair) else { return }
+    pair.peer.send([], 1, count: 10, ack: 1, change: stamp(Self.now + 20))
+    pair.simulation.run(for: .milliseconds(50))
+    _ = pair.peer.take()
+    pair.peer.send([], 11, ack: 1, change: stamp(Self.now + 5))
+    #expect(pair.peer.take() == [] && pair.drops(.pawsRejected) == 0)
+    #expect(socket.unread == 10)
+  }
+
+  /// The peer's clock wraps, at 2^31 and at 2^32.
+  @Test(arguments: [UInt32(0x7fff_fffe), 0xffff_fffe])
+  func clockWraps(begin: UInt32) {
+    let pair = ScriptedPair()
+    pair.peer.send(.syn, 0, change: stamp(begin))
+    pair.peer.send([], 1, ack: 1, change: stamp(begin))
+    guard let socket = pair.server.accept() else { return }
+    for step in 0..<5 {
+      pair.peer.send([], 1 + 10 * step, count: 10, ack: 1, change: stamp(begin &+ UInt32(step)))
+      pair.simulation.run(for: .milliseconds(50))
+      #expect(echo(pair) == begin &+ UInt32(step))
+    }
+    #expect(socket.unread == 50 && pair.drops(.pawsRejected) == 0)
+  }
+
   /// Every segment of the connection carries the option, and the clock runs in milliseconds.
   @Test func inEverySegment() {
     let pair = ScriptedPair()

@@ -34,7 +34,7 @@ struct Invariants {
       let before = problems.count
       checkSequences(connection)
       checkTimers(connection, isWaiting: engine.outputLinks.contains(id), now: now)
-      checkReassembly(connection, engine.reassembly)
+      checkReassembly(connection, engine.reassembly, engine.channels)
       checkChunks(connection, engine.channels)
       checkTables(id, connection, engine)
       for index in before..<problems.count { problems[index] = name + problems[index] }
@@ -123,27 +123,33 @@ struct Invariants {
 
   // MARK: Memory
 
-  private mutating func checkReassembly(_ connection: Connection, _ buffers: ReassemblyBuffers) {
-    var count = 0
-    var next = connection.reassemblyHead
-    var end = connection.receiveNext
-    while next != .none, count <= Int(ReassemblyBuffers.perConnection) {
-      let segment = buffers.segments[next]
-      // Ahead of a gap, unless nobody has taken the connection yet.
-      let isFirst = count == 0 && connection.channel != .none
-      let distance = segment.sequence - end
-      expect(
-        distance > 0 || distance == 0 && !isFirst, "queued segments overlap or are contiguous")
-      expect(segment.end - connection.receiveEdge <= 0, "queued beyond the window")
-      expect(segment.length > 0 || segment.isFinished, "an empty segment is queued")
-      end = segment.end
-      next = segment.next
-      count += 1
-    }
+  private mutating func checkReassembly(
+    _ connection: Connection, _ buffers: ReassemblyBuffers,
+    _ channels: Slab<ChannelID, ChannelState>
+  ) {
+    let queue = connection.reassembly
+    expect(queue == .none || connection.state != .closed, "segments queued")
+    expect(buffers.count(of: queue) <= Int(buffers.perConnection), "too many buffers")
+    // Ahead of a gap, unless nobody has taken the connection yet, or there is no room.
+    let hasRoom = connection.channel != .none && channels[connection.channel].freeReceiveChunks > 0
+    let next = connection.receiveNext
     expect(
-      count == Int(connection.reassemblyCount),
-      "\(count) segments queued, \(connection.reassemblyCount) counted")
-    expect(count == 0 || connection.state != .closed, "segments queued")
+      !hasRoom || buffers.bytes(of: queue, at: next).isEmpty, "the next bytes are queued")
+    expect(!hasRoom || buffers.fin(of: queue) != next, "the FIN is next, and queued")
+    var blocks = InlineArray<4, SACKBlock>(repeating: SACKBlock())
+    let count = buffers.selectiveBlocks(of: queue, after: 0, limit: 4, into: &blocks)
+    for position in 0..<count {
+      let block = blocks[position]
+      expect(block.right > block.left, "an empty range is reported")
+      expect(
+        block.left > next || connection.channel == .none || !hasRoom,
+        "a range is reported that is not ahead")
+      expect(block.right - connection.receiveEdge <= 1, "a range beyond the window is reported")
+      for other in 0..<position {
+        let isApart = blocks[other].left > block.right || block.left > blocks[other].right
+        expect(isApart, "reported ranges overlap")
+      }
+    }
   }
 
   private mutating func checkChunks(
@@ -264,10 +270,14 @@ struct Invariants {
         received == Int(channel.receiveChunksInUse),
         "channel \(raw): \(received) receive chunks, \(channel.receiveChunksInUse) counted")
     }
-    let queued = all.reduce(0) { $0 + Int($1.reassemblyCount) }
+    let queued = all.reduce(0) { $0 + engine.reassembly.count(of: $1.reassembly) }
     expect(
-      queued == Int(engine.reassembly.segments.count),
-      "\(queued) segments queued, \(engine.reassembly.segments.count) in use")
+      queued == engine.reassembly.count,
+      "\(queued) buffers queued, \(engine.reassembly.count) in use")
+    let rates = all.count { $0.receiveRate != .none }
+    expect(
+      rates == Int(engine.receiveRates.count),
+      "\(rates) receive rates, \(engine.receiveRates.count) in use")
     checkEndpoints(all, engine)
   }
 
@@ -335,7 +345,7 @@ extension Invariants {
     func note(_ count: Int, _ name: String) { if count != 0 { found.append("\(count) \(name)") } }
     for connection in connections(of: engine) { found.append("in \(connection.state)") }
     note(Int(engine.timeWait.records.count), "in TIME-WAIT")
-    note(Int(engine.reassembly.segments.count), "segments queued")
+    note(engine.reassembly.count, "buffers queued")
     if engine.nextDeadline() != nil { found.append("a timer runs") }
     if !engine.output.isEmpty { found.append("something waits to be sent") }
     return found

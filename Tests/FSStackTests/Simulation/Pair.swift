@@ -1,3 +1,5 @@
+import FSRing
+
 @testable import FSStack
 
 /// A server application on A that listens on port 80, and a client application on B.
@@ -8,11 +10,12 @@ struct Pair {
 
   init(
     _ conditions: LinkConditions = .perfect, isIPv4: Bool = true,
-    options: SimulatedHost.Options = .init(), backlog: Int = 8
+    options: SimulatedHost.Options = .init(), backlog: Int = 8,
+    geometry: ChannelGeometry = TestApplication.small
   ) {
     simulation = Simulation(conditions, isIPv4: isIPv4, options: options)
-    server = TestApplication(on: simulation.a.engines[0])
-    client = TestApplication(on: simulation.b.engines[0])
+    server = TestApplication(on: simulation.a.engines[0], geometry: geometry)
+    client = TestApplication(on: simulation.b.engines[0], geometry: geometry)
     server.listen(port: 80, backlog: backlog, isIPv4: isIPv4, now: simulation.now)
   }
 

@@ -91,7 +91,7 @@ final class SimulatedHost {
       configuration.maximumConnections = options.maximumConnections
       configuration.maximumTimeWait = options.maximumTimeWait
       configuration.maximumChannels = 8
-      configuration.maximumReassembly = 256
+      configuration.maximumReassembly = options.maximumReassembly
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
       let engine = SimulatedEngine(configuration, now: now)
@@ -108,6 +108,7 @@ final class SimulatedHost {
     var maximumConnections = 64
     var maximumTimeWait = 64
     var receiveBuffer: UInt32 = 1 << 20
+    var maximumReassembly = 256
     var mtu = 1500
   }
 }

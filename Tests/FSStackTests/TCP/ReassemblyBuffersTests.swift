@@ -3,103 +3,169 @@ import Testing
 @testable import FSStack
 
 @Suite struct ReassemblyBuffersTests {
-  private func connection() -> Connection {
-    let flow = Flow(local: .unspecified, localPort: 1, remote: .unspecified, remotePort: 2)
-    return Connection(
-      flow: flow, state: .established, flags: [], receiveBuffer: 1 << 20,
-      sendUnacknowledged: SequenceNumber(0), sendNext: SequenceNumber(0),
-      sendMaximum: SequenceNumber(0), sendQueueEnd: SequenceNumber(0), maximumSegmentSize: 1460,
-      sendHeadSequence: SequenceNumber(0), sendCursorSequence: SequenceNumber(0),
-      congestion: CongestionControl(segmentSize: 1460), interface: 0, vlan: 0xffff,
-      nextHop: MACAddress(), pathSegmentSize: 1460, timestampOffset: 0,
-      lastSentAt: Instant(nanoseconds: 0), lastReceivedAt: Instant(nanoseconds: 0))
+  private func buffers(_ capacity: Int) -> ReassemblyBuffers {
+    ReassemblyBuffers(capacity: capacity, queues: 4, secret: Secret(words: (1, 2, 3, 4)))
   }
 
-  /// Random pieces of a stream in random order, overlapping: what is queued is sorted, without
-  /// overlap, holds the right bytes, and the reported ranges are those that are there.
-  @Test func keepsWhatCameFirst() {
+  private func bytes(_ range: Range<Int>) -> [UInt8] {
+    range.map { UInt8(truncatingIfNeeded: $0 &* 7) }
+  }
+
+  @discardableResult
+  private func insert(
+    _ buffers: ReassemblyBuffers, _ range: Range<Int>, fin: Bool = false,
+    origin: SequenceNumber = SequenceNumber(0), _ queue: inout ReassemblyQueueID,
+    content: ((Int) -> UInt8)? = nil
+  ) -> ReassemblyBuffers.Outcome {
+    let payload = content.map { range.map($0) } ?? bytes(range)
+    return payload.withUnsafeBytes {
+      buffers.insert(
+        $0, at: origin + UInt32(range.lowerBound), isFinished: fin, into: &queue)
+    }
+  }
+
+  /// The positions from `start` on that can be taken at once, with their bytes compared.
+  private func contiguous(
+    _ buffers: ReassemblyBuffers, _ queue: ReassemblyQueueID, _ origin: SequenceNumber,
+    from start: Int
+  ) -> Int {
+    var position = start
+    while true {
+      let part = buffers.bytes(of: queue, at: origin + UInt32(position))
+      if part.isEmpty { return position }
+      #expect(part.elementsEqual(bytes(position..<position + part.count)))
+      position += part.count
+    }
+  }
+
+  /// Random pieces in random order, overlapping, across buffers and across the wrap of the sequence
+  /// numbers: exactly what came is there, duplicates are seen, and each reported range is queued.
+  @Test func isAModelOfASet() {
     var random = SplitMix64(seed: 1)
-    for round in 0..<12 {
-      let buffers = ReassemblyBuffers(capacity: 40)
+    for round in 0..<8 {
+      let buffers = buffers(64)
       defer { buffers.deallocate() }
-      var connection = connection()
-      let origin = SequenceNumber(UInt32(truncatingIfNeeded: round % 2 == 0 ? 0xffff_fe00 : 77))
+      var queue = ReassemblyQueueID.none
+      let origin = SequenceNumber(round % 2 == 0 ? 0xffff_f000 : 77)
       var queued = Set<Int>()
-      for _ in 0..<60 {
-        let start = Int.random(in: 0..<2000, using: &random)
-        let length = Int.random(in: 1...300, using: &random)
-        let bytes = (start..<start + length).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-        let before = buffers.segments.count
-        let fits = bytes.withUnsafeBytes {
-          buffers.insert(
-            $0, at: origin + UInt32(start), isFinished: false, into: &connection)
-        }
-        #expect(fits || before == 40)
-        if fits { queued.formUnion(check(buffers, connection, origin)) }
-        // Nothing that was there is lost.
-        #expect(queued == check(buffers, connection, origin), "round \(round)")
-        guard queued.contains(start) || !fits else {
-          Issue.record("round \(round): byte \(start) was not queued")
-          return
-        }
+      for _ in 0..<80 {
+        let start = Int.random(in: 1..<9000, using: &random)
+        let range = start..<start + Int.random(in: 1...1500, using: &random)
+        let known = range.prefix { queued.contains($0) }.count
+        let outcome = insert(buffers, range, origin: origin, &queue)
+        #expect(outcome == .init(isComplete: true, duplicate: UInt32(known)))
+        queued.formUnion(range)
+        checkBlocks(buffers, queue, origin, queued, newest: start)
+        let end = contiguous(buffers, queue, origin, from: start)
+        #expect(queued.isSuperset(of: start..<end) && !queued.contains(end))
       }
-      checkRanges(buffers, &connection, origin, queued)
-      buffers.removeAll(of: &connection)
-      #expect(buffers.segments.count == 0 && connection.reassemblyHead == .none)
+      #expect(buffers.count <= 6)
+      takeAll(buffers, &queue, origin, queued)
     }
   }
 
-  /// The positions queued; fails when they are out of order or hold the wrong bytes.
-  private func check(
-    _ buffers: ReassemblyBuffers, _ connection: Connection, _ origin: SequenceNumber
-  ) -> Set<Int> {
-    var positions = Set<Int>()
-    var id = connection.reassemblyHead
-    var end = Int.min
-    while id != .none {
-      let segment = buffers.segments[id]
-      let start = Int(segment.sequence - origin)
-      #expect(start >= end)
-      end = start + Int(segment.length)
-      for (index, byte) in buffers.bytes(id).enumerated() {
-        if byte != UInt8(truncatingIfNeeded: (start + index) &* 7) {
-          Issue.record("wrong byte at \(start + index)")
-        }
-      }
-      positions.formUnion(start..<end)
-      id = segment.next
-    }
-    return positions
-  }
-
-  private func checkRanges(
-    _ buffers: ReassemblyBuffers, _ connection: inout Connection, _ origin: SequenceNumber,
-    _ queued: Set<Int>
+  private func checkBlocks(
+    _ buffers: ReassemblyBuffers, _ queue: ReassemblyQueueID, _ origin: SequenceNumber,
+    _ queued: Set<Int>, newest: Int
   ) {
     var blocks = InlineArray<4, SACKBlock>(repeating: SACKBlock())
-    for limit in 1...4 {
-      let count = buffers.selectiveBlocks(of: &connection, limit: limit, into: &blocks)
-      #expect(count >= 1 && count <= limit)
-      let newest = Int(connection.reassemblyNewest - origin)
-      for index in 0..<count {
-        let range = Int(blocks[index].left - origin)..<Int(blocks[index].right - origin)
-        #expect(queued.isSuperset(of: range), "\(range)")
-        #expect(!queued.contains(range.lowerBound - 1) && !queued.contains(range.upperBound))
-        #expect(range.contains(newest) == (index == 0))
-      }
+    let count = buffers.selectiveBlocks(of: queue, after: 0, limit: 4, into: &blocks)
+    #expect((1...4).contains(count))
+    for index in 0..<count {
+      let range = Int(blocks[index].left - origin)..<Int(blocks[index].right - origin)
+      #expect(queued.isSuperset(of: range))
+      #expect(range.contains(newest) == (index == 0))
     }
   }
 
-  /// A FIN behind the last byte, and nothing beyond it.
-  @Test func finEndsTheStream() {
-    let buffers = ReassemblyBuffers(capacity: 4)
-    defer { buffers.deallocate() }
-    var connection = connection()
-    let bytes = [UInt8](repeating: 1, count: 10)
-    bytes.withUnsafeBytes { bytes in
-      #expect(buffers.insert(bytes, at: SequenceNumber(20), isFinished: true, into: &connection))
-      #expect(buffers.insert(bytes, at: SequenceNumber(35), isFinished: false, into: &connection))
+  /// Takes everything, skipping the gaps; then nothing is held.
+  private func takeAll(
+    _ buffers: ReassemblyBuffers, _ queue: inout ReassemblyQueueID, _ origin: SequenceNumber,
+    _ queued: Set<Int>
+  ) {
+    var taken = Set<Int>()
+    var position = 0
+    while position < 12_000 {
+      let end = contiguous(buffers, queue, origin, from: position)
+      taken.formUnion(position..<end)
+      let next = max(end, position + 1)
+      buffers.pass(&queue, from: origin + UInt32(position), to: origin + UInt32(next))
+      position = next
     }
-    #expect(buffers.segments.count == 1)
+    #expect(taken == queued)
+    #expect(queue == .none && buffers.count == 0)
+  }
+
+  /// What came first stays.
+  @Test func conflictingContent() {
+    let buffers = buffers(4)
+    defer { buffers.deallocate() }
+    var queue = ReassemblyQueueID.none
+    insert(buffers, 100..<200, &queue)
+    insert(buffers, 50..<250, &queue) {
+      (100..<200).contains($0) ? 0xff : UInt8(truncatingIfNeeded: $0 &* 7)
+    }
+    #expect(contiguous(buffers, queue, SequenceNumber(0), from: 50) == 250)
+    buffers.removeAll(&queue)
+  }
+
+  /// One-byte segments with gaps between them need no more memory than the window they stand in
+  /// (CVE-2018-5390).
+  @Test func tinySegments() {
+    let buffers = buffers(64)
+    defer { buffers.deallocate() }
+    var queue = ReassemblyQueueID.none
+    for position in stride(from: 1, to: 16_000, by: 2) {
+      insert(buffers, position..<position + 1, &queue)
+    }
+    #expect(buffers.count == 8)
+    buffers.removeAll(&queue)
+    #expect(buffers.count == 0 && queue == .none)
+  }
+
+  /// A connection has so many buffers; a segment that is nearer takes the place of the last, and what
+  /// was reported is forgotten, because it may be gone.
+  @Test func prunesWhatIsFarther() {
+    let buffers = buffers(8)
+    defer { buffers.deallocate() }
+    var queue = ReassemblyQueueID.none
+    insert(buffers, 4096..<4100, &queue)
+    insert(buffers, 8192..<8200, &queue)
+    #expect(!insert(buffers, 12_288..<12_300, &queue).isComplete)
+    #expect(insert(buffers, 2048..<2050, &queue).isComplete)
+    var blocks = InlineArray<4, SACKBlock>(repeating: SACKBlock())
+    #expect(buffers.selectiveBlocks(of: queue, after: 0, limit: 4, into: &blocks) == 1)
+    #expect(blocks[0].left == SequenceNumber(2048))
+    #expect(buffers.bytes(of: queue, at: SequenceNumber(4096)).count == 4)
+    #expect(buffers.bytes(of: queue, at: SequenceNumber(8192)).isEmpty)
+    buffers.removeAll(&queue)
+  }
+
+  /// The FIN has one number, the first that was told; nothing is queued behind it, and nothing that
+  /// was is taken.
+  @Test func finEndsTheStream() {
+    let buffers = buffers(4)
+    defer { buffers.deallocate() }
+    var queue = ReassemblyQueueID.none
+    insert(buffers, 40..<60, &queue)
+    insert(buffers, 20..<30, fin: true, &queue)
+    insert(buffers, 30..<50, fin: true, &queue)
+    #expect(buffers.fin(of: queue) == SequenceNumber(30))
+    #expect(contiguous(buffers, queue, SequenceNumber(0), from: 20) == 30)
+    insert(buffers, 10..<20, &queue)
+    #expect(contiguous(buffers, queue, SequenceNumber(0), from: 10) == 30)
+    buffers.removeAll(&queue)
+    #expect(buffers.count == 0)
+  }
+
+  /// A FIN alone needs a queue but no buffer.
+  @Test func finAlone() {
+    let buffers = buffers(4)
+    defer { buffers.deallocate() }
+    var queue = ReassemblyQueueID.none
+    insert(buffers, 20..<20, fin: true, &queue)
+    #expect(queue != .none && buffers.count == 0)
+    buffers.removeAll(&queue)
+    #expect(queue == .none)
   }
 }
