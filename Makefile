@@ -13,7 +13,7 @@ RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-to
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test bench rfc9293 lint clean dependencies products
+.PHONY: all install demo test bench rfc9293 fuzz lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -50,6 +50,22 @@ test: dependencies lint products
 rfc9293:
 	$(SWIFT) build --product traceability
 	@"$$($(SWIFT) build --show-bin-path)/traceability" $(if $(UPDATE),--update)
+
+# `make fuzz TARGET=engine SECONDS=600`: one of the targets of Tests/Fuzzing, or all, one after the
+# other. What is found stands in .build-fuzz/findings; the corpus grows in .build-fuzz/corpus.
+TARGET ?= frame options engine commands
+SECONDS ?= 60
+FUZZ_BUILD := FS_FUZZ=1 FS_NO_SHIM=1 $(SWIFT) build -c release --scratch-path .build-fuzz \
+  -Xswiftc -enable-testing -Xswiftc -sanitize=fuzzer,address -Xswiftc -use-ld=lld --product fs-fuzz
+
+fuzz:
+	$(FUZZ_BUILD)
+	@for target in $(TARGET); do \
+	  mkdir -p .build-fuzz/corpus/$$target .build-fuzz/findings; \
+	  SWIFT_BACKTRACE=enable=no .build-fuzz/release/fs-fuzz $$target -max_total_time=$(SECONDS) -timeout=10 -max_len=2048 \
+	    -artifact_prefix=.build-fuzz/findings/$$target- -print_final_stats=1 \
+	    .build-fuzz/corpus/$$target Tests/Fuzzing/Corpus/$$target || exit 1; \
+	done
 
 lint:
 	$(SWIFT) format lint --strict --recursive $(FORMATTED)

@@ -89,6 +89,16 @@ if withShim {
   ]
 }
 
+/// `make fuzz`: libFuzzer needs a build of its own, with its instrumentation in every module.
+if Context.environment["FS_FUZZ"] != nil {
+  targets += [
+    .target(name: "CFuzzer", path: "Tests/Fuzzing/CFuzzer"),
+    .executableTarget(
+      name: "fs-fuzz", dependencies: ["CFuzzer", "FSRing", "FSStack"], path: "Tests/Fuzzing",
+      exclude: ["CFuzzer", "Corpus"], sources: ["Driver", "Targets"]),
+  ]
+}
+
 let package = Package(
   name: "fastsocket",
   products: products,
