@@ -60,12 +60,13 @@ public struct Engine: ~Copyable {
     connections = Slab(capacity: capacity)
     flows = HashIndex(capacity: capacity)
     timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
-    listeners = ListenTable(capacity: 4096, acceptorCapacity: 65536)
+    listeners = ListenTable(
+      capacity: configuration.maximumListeners, acceptorCapacity: configuration.maximumAcceptors)
     timers = TimerWheel(capacity: capacity, now: now)
     reassembly = ReassemblyBuffers(
       capacity: configuration.maximumReassembly, queues: capacity, secret: secret)
     receiveRates = Slab(capacity: capacity)
-    paths = PathTable(capacity: 65536, secret: secret)
+    paths = PathTable(capacity: configuration.maximumPaths, secret: secret)
     outputLinks = LinkTable(capacity: capacity)
     ownerLinks = LinkTable(capacity: capacity)
     channels = Slab(capacity: configuration.maximumChannels)

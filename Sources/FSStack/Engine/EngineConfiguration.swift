@@ -16,6 +16,12 @@ public struct EngineConfiguration: Sendable {
   public var maximumTimeWait = 131_072
   /// Channels that it can serve.
   public var maximumChannels = 1024
+  /// Listening endpoints that it can serve.
+  public var maximumListeners = 4096
+  /// Pairs of a listener and a channel that it can hold.
+  public var maximumAcceptors = 65536
+  /// Destinations whose path it remembers.
+  public var maximumPaths = 65536
   /// Buffers of 2048 bytes for what arrives ahead of a gap, of all connections. One connection may
   /// have a quarter of them.
   public var maximumReassembly = 8192

@@ -88,30 +88,39 @@ struct TimerWheel {
       let place = Int(current & 255)
       if let id = popFirst(of: place) { return id }
       guard current < target else { return nil }
-      current = nextStop(before: target)
+      current = min(target, nextStop() ?? target)
       cascade()
     }
   }
 
-  /// The next tick at which anything can happen: an occupied place of the first level, or the end
-  /// of its round; at most `target`.
-  private func nextStop(before target: UInt64) -> UInt64 {
-    let place = Int(current & 255)
-    let roundEnd = (current | 255) + 1
-    let distance = occupiedDistance(after: place)
-    return min(target, min(roundEnd, current + UInt64(distance)))
+  /// The next tick at which anything can happen: an occupied place of the first level, or the moment
+  /// at which an occupied place of a higher level is spread anew. Nil when nothing is armed.
+  private func nextStop() -> UInt64? {
+    for level in 0..<Self.levelCount {
+      let shift = UInt64(8 * level)
+      let position = current >> shift
+      let index = Int(position & 255)
+      if let place = firstOccupied(of: level, from: index + 1) {
+        return (position + UInt64(place - index)) << shift
+      }
+      guard let place = firstOccupied(of: level, from: 0) else { continue }
+      // It lies in the next round of this level, at whose beginning the level above is spread, too.
+      if level < Self.levelCount - 1 { return ((position | 255) + 1) << shift }
+      return (position + UInt64(Self.placeCount - index + place)) << shift
+    }
+    return nil
   }
 
-  /// Places from `place` to the next occupied one of the first level, or 256 if there is none
-  /// before the round ends.
-  private func occupiedDistance(after place: Int) -> Int {
-    var candidate = place + 1
+  /// The first occupied place of a level at or after `start`.
+  private func firstOccupied(of level: Int, from start: Int) -> Int? {
+    var candidate = start
     while candidate < Self.placeCount {
-      let word = unsafe occupied[candidate / 64] >> UInt64(candidate % 64)
-      if word != 0 { return candidate + word.trailingZeroBitCount - place }
+      let place = level * Self.placeCount + candidate
+      let word = unsafe occupied[place / 64] >> UInt64(place % 64)
+      if word != 0 { return candidate + word.trailingZeroBitCount }
       candidate = (candidate / 64 + 1) * 64
     }
-    return Self.placeCount
+    return nil
   }
 
   /// At the end of a round the places of the next level that begin now are spread anew.
@@ -138,13 +147,6 @@ struct TimerWheel {
 
   /// A moment before which nothing is due; nil when no timer is armed. It may be early, never late.
   func nextDeadline() -> Instant? {
-    let distance = occupiedDistance(after: Int(current & 255))
-    if distance < Self.placeCount {
-      return Instant(nanoseconds: (current + UInt64(distance)) * 1_000_000)
-    }
-    for word in 0..<(Self.levelCount * Self.placeCount / 64) where unsafe occupied[word] != 0 {
-      return Instant(nanoseconds: ((current | 255) + 1) * 1_000_000)
-    }
-    return nil
+    nextStop().map { Instant(nanoseconds: $0 * 1_000_000) }
   }
 }

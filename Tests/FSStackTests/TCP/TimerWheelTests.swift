@@ -5,7 +5,7 @@ import Testing
 @Suite struct TimerWheelTests {
   /// A timer fires at or after its deadline, by at most a tick and what a step skips; never early.
   /// `nextDeadline` never sleeps too long.
-  @Test(arguments: [1, 50, 3000, 400_000] as [UInt64])
+  @Test(arguments: [1, 50, 3000, 400_000, 40_000_000] as [UInt64])
   func firesInTime(scale: UInt64) {
     var random = SplitMix64(seed: scale)
     var now = Instant(nanoseconds: 123_456_789)
@@ -52,5 +52,26 @@ import Testing
         }
       }
     }
+  }
+
+  /// A far deadline costs a few looks, not one for each quarter of a second until then.
+  @Test(arguments: [1, 300, 7200, 100_000] as [UInt64])
+  func fewStops(seconds: UInt64) {
+    var now = Instant(nanoseconds: 987_654_321)
+    var wheel = TimerWheel(capacity: 1, now: now)
+    defer { wheel.deallocate() }
+    let deadline = now + .seconds(seconds)
+    wheel.arm(ConnectionID(raw: 0), at: deadline)
+    var stops = 0
+    while let next = wheel.nextDeadline(), stops < 1000 {
+      stops += 1
+      now = max(now, next)
+      while let fired = wheel.next(by: now) {
+        if now < deadline { wheel.arm(fired, at: deadline) }
+      }
+    }
+    #expect(now >= deadline && now <= deadline + .milliseconds(2))
+    // One for each level, and one more for each span of the whole wheel.
+    #expect(stops <= 3 + Int(seconds / 16_000))
   }
 }

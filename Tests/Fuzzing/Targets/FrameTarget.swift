@@ -28,16 +28,16 @@ enum FrameTarget {
     var segment = Segment()
     let result = segment.parse(frame, acceptPartialChecksum: acceptPartialChecksum)
     if result == .segment {
-      precondition(segment.payloadOffset >= 0 && segment.payloadLength >= 0)
-      precondition(segment.payloadOffset + segment.payloadLength <= frame.count)
-      precondition((0...4).contains(segment.options.sackCount))
+      check(segment.payloadOffset >= 0 && segment.payloadLength >= 0)
+      check(segment.payloadOffset + segment.payloadLength <= frame.count)
+      check((0...4).contains(segment.options.sackCount))
       let scale = segment.options.windowScale
-      precondition(scale <= 14 || scale == SegmentOptions.absentWindowScale)
-      precondition(segment.flags.isPossible)
+      check(scale <= 14 || scale == SegmentOptions.absentWindowScale)
+      check(segment.flags.isPossible)
     }
     if let error = ICMPError.parse(frame) {
-      precondition(result == .icmpError, "an ICMP error that the engine would not see")
-      precondition(error.source.isIPv4 == error.destination.isIPv4)
+      check(result == .icmpError, "an ICMP error that the engine would not see")
+      check(error.source.isIPv4 == error.destination.isIPv4)
     }
   }
 

@@ -13,6 +13,8 @@ final class FuzzApplication {
   /// What the application knows of a slot.
   struct Slot {
     var isOpen = false
+    /// Of the application's half, and not yet released by the engine.
+    var isHeld = false
     /// The sending side was shut down.
     var isShut = false
     /// Received bytes not yet read.
@@ -25,7 +27,10 @@ final class FuzzApplication {
   let channel: ChannelID
   let listener: UInt32
   private(set) var slots = [Slot](repeating: Slot(), count: Int(geometry.slotCount))
-  var isViolated = false
+  var violation: ChannelViolation?
+  var isViolated: Bool { violation != nil }
+  /// All its commands are those of the methods below, so that its books must agree with the engine's.
+  var keepsRules = true
   var isReleased = false
   let header: ChannelHeader
   private let memory: UnsafeMutableRawPointer
@@ -50,7 +55,7 @@ final class FuzzApplication {
       capacity: geometry.eventCapacity, producerIndex: header.eventTail,
       consumerIndex: header.eventHead)
     guard let id = engine.attachChannel(memory: memory, geometry: geometry) else {
-      preconditionFailure("no room for a channel")
+      fatalError("no room for a channel")
     }
     channel = id
   }
@@ -73,10 +78,11 @@ final class FuzzApplication {
 
   func connect(to address: IPAddress, port: UInt16, localPort: UInt16) {
     let first = Int(Self.geometry.firstConnectSlot)
-    guard let slot = slots.indices.dropFirst(first).first(where: { !slots[$0].isOpen }) else {
+    guard let slot = slots.indices.dropFirst(first).first(where: { !slots[$0].isHeld }) else {
       return
     }
     slots[slot].isOpen = true
+    slots[slot].isHeld = true
     var command = Command(.connect, slot: UInt32(slot))
     command.remoteHigh = address.high
     command.remoteLow = address.low
@@ -116,14 +122,14 @@ final class FuzzApplication {
 
   /// Takes the events; they must be possible ones.
   func takeEvents() {
-    guard let count = events.readyCount() else { preconditionFailure("impossible event index") }
+    guard let count = events.readyCount() else { fatalError("impossible event index") }
     for position in 0..<count { take(events.element(at: position)) }
     events.release(count)
   }
 
   private func take(_ event: Event) {
     guard let kind = EventKind(rawValue: event.kind), event.slot < Self.geometry.slotCount else {
-      preconditionFailure("event of kind \(event.kind) for slot \(event.slot)")
+      fatalError("event of kind \(event.kind) for slot \(event.slot)")
     }
     let slot = Int(event.slot)
     if kind == .released {
@@ -131,13 +137,14 @@ final class FuzzApplication {
       return
     }
     if kind == .accepted {
-      precondition(!slots[slot].isOpen && slots[slot].sent.isEmpty, "slot \(slot) accepted twice")
+      let isFree = !slots[slot].isOpen && slots[slot].sent.isEmpty
+      check(isFree || !keepsRules, "slot \(slot) accepted twice")
       slots[slot] = Slot(isOpen: true)
     }
     if event.flags & EventFlags.data != 0 {
-      precondition(event.chunk < Self.geometry.receiveChunkCount)
+      check(event.chunk < Self.geometry.receiveChunkCount)
       let end = Int(event.offset) + Int(event.length)
-      precondition(end <= ChannelGeometry.receiveChunkSize)
+      check(end <= ChannelGeometry.receiveChunkSize)
       slots[slot].unread += UInt32(event.length)
       received += Int(event.length)
     }
@@ -146,14 +153,15 @@ final class FuzzApplication {
 
   /// Acknowledged bytes free their chunks, in order.
   private func giveBack(_ slot: Int, _ bytes: UInt32) {
+    guard keepsRules else { return }
     slots[slot].acknowledged += bytes
     while let first = slots[slot].sent.first, first.length <= slots[slot].acknowledged {
       slots[slot].acknowledged -= first.length
       slots[slot].sent.removeFirst()
       freeChunks.append(first.chunk)
     }
-    if slots[slot].sent.isEmpty, !isViolated {
-      precondition(slots[slot].acknowledged == 0, "slot \(slot): more acknowledged than sent")
+    if slots[slot].sent.isEmpty {
+      check(slots[slot].acknowledged == 0, "slot \(slot): more acknowledged than sent")
     }
   }
 }

@@ -26,10 +26,14 @@ final class FuzzHost {
     configuration.maximumTimeWait = 4
     configuration.maximumChannels = 4
     configuration.maximumReassembly = 16
+    configuration.maximumListeners = 4
+    configuration.maximumAcceptors = 8
+    configuration.maximumPaths = 8
     configuration.receiveBuffer = 60_000
     engine = Engine(configuration: configuration, now: now)
     frames = .allocate(byteCount: Self.frameCount * Self.frameSize, alignment: 64)
-    frames.initializeMemory(as: UInt8.self, repeating: 0xa5, count: Self.frameCount * Self.frameSize)
+    frames.initializeMemory(
+      as: UInt8.self, repeating: 0xa5, count: Self.frameCount * Self.frameSize)
     transmit = TransmitQueue(
       base: frames, frameSize: Self.frameSize,
       frames: (0..<Self.frameCount).map { UInt64($0 * Self.frameSize) })
@@ -76,9 +80,9 @@ final class FuzzHost {
     engine.finishBurst(now: now)
     takeFrames()
     engine.drainPathRequests { _ in }
-    engine.drainViolations { channel, _ in
+    engine.drainViolations { channel, violation in
       for application in applications where application.channel == channel {
-        application.isViolated = true
+        application.violation = violation
       }
     }
     engine.drainWakeups { _ in }
@@ -96,9 +100,9 @@ final class FuzzHost {
       let frame = UnsafeRawBufferPointer(start: frames + Int(offset), count: length)
       var segment = Segment()
       guard segment.parse(frame, acceptPartialChecksum: false) == .segment else {
-        preconditionFailure("the engine sent what it would not receive: \(Array(frame))")
+        fatalError("the engine sent what it would not receive: \(Array(frame))")
       }
-      precondition(!segment.options.malformed && length <= 1514)
+      check(!segment.options.malformed && length <= 1514)
       sent.append(segment)
       for index in peers.indices { peers[index].note(segment) }
       transmit.recycle(offset)
@@ -133,12 +137,12 @@ final class FuzzHost {
     for _ in 0..<4 { pass(.seconds(2000)) }
     let statistics = engine.statistics()
     for (state, count) in statistics.connections where state != .listen {
-      precondition(count == 0, "\(count) connections in \(state)")
+      check(count == 0, "\(count) connections in \(state)")
     }
-    precondition(statistics.receiveChunksInUse == 0 && statistics.sendChunksInUse == 0)
-    precondition(statistics.reassemblySegments == 0)
-    precondition(statistics.freeTransmitFrames == [Self.frameCount])
-    for application in applications { precondition(application.isReleased) }
+    check(statistics.receiveChunksInUse == 0 && statistics.sendChunksInUse == 0)
+    check(statistics.reassemblySegments == 0)
+    check(statistics.freeTransmitFrames == [Self.frameCount])
+    for application in applications { check(application.isReleased) }
   }
 }
 

@@ -48,3 +48,11 @@ struct FuzzInput {
   /// All that is left.
   mutating func remainder() -> [UInt8] { bytes(rest.count) }
 }
+
+/// A check that fails with its message in release builds too.
+func check(
+  _ condition: Bool, _ message: @autoclosure () -> String = "", line: Int = #line,
+  file: StaticString = #fileID
+) {
+  if !condition { fatalError("\(file):\(line): \(message())") }
+}

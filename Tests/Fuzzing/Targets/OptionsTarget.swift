@@ -19,18 +19,18 @@ enum OptionsTarget {
   private static func compare(
     _ found: SegmentOptions, _ expected: Definition, _ area: [UInt8]
   ) {
-    precondition(found.malformed == expected.malformed, "\(area)")
-    precondition(found.maximumSegmentSize == expected.maximumSegmentSize ?? 0, "\(area)")
-    precondition(
+    check(found.malformed == expected.malformed, "\(area)")
+    check(found.maximumSegmentSize == expected.maximumSegmentSize ?? 0, "\(area)")
+    check(
       found.windowScale == expected.windowScale ?? SegmentOptions.absentWindowScale, "\(area)")
-    precondition(found.sackPermitted == expected.sackPermitted, "\(area)")
-    precondition(found.hasTimestamp == (expected.timestamp != nil), "\(area)")
+    check(found.sackPermitted == expected.sackPermitted, "\(area)")
+    check(found.hasTimestamp == (expected.timestamp != nil), "\(area)")
     if let (value, echo) = expected.timestamp {
-      precondition(found.timestampValue == value && found.timestampEcho == echo, "\(area)")
+      check(found.timestampValue == value && found.timestampEcho == echo, "\(area)")
     }
-    precondition(found.sackCount == expected.blocks.count, "\(area)")
+    check(found.sackCount == expected.blocks.count, "\(area)")
     for (index, block) in expected.blocks.enumerated() {
-      precondition(found.sackBlocks[index] == block, "\(area)")
+      check(found.sackBlocks[index] == block, "\(area)")
     }
   }
 
