@@ -99,6 +99,16 @@ if Context.environment["FS_FUZZ"] != nil {
   ]
 }
 
+/// `FS_SCOPE=engine`: the engine and its tests alone, for quick turns of who works on them.
+if Context.environment["FS_SCOPE"] == "engine" {
+  let engine = [
+    "CLaboratory", "FSRing", "FSRingTests", "FSStack", "FSStackTests", "traceability",
+    "traceabilityTests",
+  ]
+  targets.removeAll { !engine.contains($0.name) }
+  products = []
+}
+
 let package = Package(
   name: "fastsocket",
   products: products,
