@@ -133,7 +133,9 @@ static void observe(long result, int error, const void *bytes, unsigned length, 
 
 /// What the remote end is told, and what it answers.
 struct order {
-  char what;  // l isten, c onnect, a ccept, s end, u rgent, d rain, e nd of stream?, f inish, r eset, x close
+  // l isten, c onnect, a ccept, s end, u rgent, d rain, g et, o ut of band, k: at the mark?,
+  // e nd of stream?, f inish, r eset, x close
+  char what;
   int argument;
   char address[64];
 };
@@ -211,14 +213,23 @@ static int obey(int *listener, int *fd, const struct order *order) {
       *fd = accept(*listener, NULL, NULL);
       return *fd < 0 ? -errno : 0;
     case 's': return (int)send(*fd, bytes, (size_t)order->argument, MSG_NOSIGNAL | MSG_DONTWAIT);
-    case 'u': return (int)send(*fd, "u", 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
+    case 'u': bytes[0] = (char)order->argument;
+      return (int)send(*fd, bytes, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
+    case 'g': {
+      ssize_t count = recv(*fd, bytes, (size_t)order->argument, MSG_DONTWAIT);
+      return count < 0 ? -errno : (int)count;
+    }
+    case 'o': return recv(*fd, bytes, 1, MSG_OOB | MSG_DONTWAIT) < 0 ? -errno : bytes[0];
+    case 'k': {
+      int isAt = -1;
+      return ioctl(*fd, SIOCATMARK, &isAt) < 0 ? -errno : isAt;
+    }
     case 'd': {
       int total = 0;
       ssize_t count;
       while ((count = recv(*fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) total += (int)count;
       return total;
     }
-    case 'n': return setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &order->argument, sizeof(int));
     case 'e': return endOfStream(*fd);
     case 'f': return shutdown(*fd, SHUT_WR);
     case 'r': {

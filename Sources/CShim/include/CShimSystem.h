@@ -254,6 +254,11 @@ static inline void fs_sys_pause_for(long nanoseconds) {
   (void)fs_sys_ppoll(0, 0, &limit);
 }
 
+/// Sends a signal to a process, or with a negative number to a process group.
+static inline void fs_sys_kill(int process, int signal) {
+  (void)fs_syscall(SYS_kill, process, signal, 0, 0, 0, 0);
+}
+
 /// Sends a signal to the calling thread, as the kernel does with SIGPIPE.
 static inline void fs_sys_raise(int signal) {
   (void)fs_syscall(SYS_tgkill, fs_sys_getpid(), fs_sys_gettid(), signal, 0, 0, 0);

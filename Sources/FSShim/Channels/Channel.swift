@@ -43,6 +43,9 @@ struct Channel {
   var doorbell: Int32
   /// The value of `engineSleep` for which the doorbell has been rung.
   var rungFor: UInt32 = 0
+  /// Inquiries made so far, and the places of reports that are taken, one bit each.
+  var inquiries: UInt32 = 0
+  var reportsInUse: UInt32 = 0
   /// Sockets that refer to it; its number can be used again only when there are none.
   var socketCount: UInt32 = 0
   /// Opened on an engine of which it was invited, not by a thread for itself.

@@ -85,6 +85,8 @@ extension UnsafeMutablePointer<Channel> {
     _ event: Event, _ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>
   ) {
     var edges: UInt32 = 0
+    let isProgress = event.kind == EventKind.progress.rawValue
+    if isProgress { socket.pointee.inFlight = event.inFlight }
     if event.flags & EventFlags.data != 0 {
       let fits = pointee.pieces.append(
         event.chunk, offset: event.offset, length: event.length, to: &socket.pointee.received)
@@ -92,13 +94,20 @@ extension UnsafeMutablePointer<Channel> {
         breakChannel()
         return
       }
-      if socket.pointee.received.count >= socket.receiveLowWater {
+      if socket.pointee.received.count >= socket.receiveLowWater + socket.hole {
         edges |= Ready.input
       } else {
         // Nothing to tell, except to a read that has begun to take what it waits for.
         socket.updateReadiness()
         if socket.pointee.state != .queued { wakeWaiters(of: Int32(socket.index)) }
       }
+    }
+    if isProgress && event.flags & EventFlags.urgent != 0
+      || socket.pointee.urgent.state == .announced
+    {
+      let isNew = isProgress && event.flags & EventFlags.urgent != 0
+      edges |= urgentArrives(socket, ahead: isNew ? event.urgentDistance : nil)
+      socket.updateReadiness()
     }
     if event.flags & EventFlags.connected != 0 {
       connected(event, socket)
@@ -109,7 +118,8 @@ extension UnsafeMutablePointer<Channel> {
       edges |= Ready.input | Ready.peerHangUp
       if socket.pointee.flags.contains(.writeShut) { edges |= Ready.hangUp }
     }
-    if event.acknowledged > 0, socket.pointee.flags.contains(.wantsRoom),
+    // Also when nothing was acknowledged: TCP_NOTSENT_LOWAT asks what is unsent.
+    if socket.pointee.flags.contains(.wantsRoom), socket.pointee.state == .connected,
       hasRoomAgain(socket)
     {
       forgetWish(socket)
@@ -178,10 +188,11 @@ extension UnsafeMutablePointer<Socket> {
     }
     let readEnded = flags.contains(.peerFinished) || flags.contains(.readShut)
     let writeEnded = flags.contains(.writeShut)
-    if pointee.received.count > 0 {
+    if pointee.received.count > hole {
       bits |= Ready.anyInput
-      if pointee.received.count >= receiveLowWater { bits |= Ready.input }
+      if pointee.received.count >= receiveLowWater + hole { bits |= Ready.input }
     }
+    if pointee.urgent.state == .present { bits |= Ready.priority }
     if readEnded { bits |= Ready.input | Ready.anyInput | Ready.peerHangUp }
     if writeEnded || !flags.contains(.wantsRoom) { bits |= Ready.output }
     if pointee.state == .failed || readEnded && writeEnded { bits |= Ready.hangUp }

@@ -5,11 +5,23 @@ import Synchronization
 
 extension UnsafeMutablePointer<Channel> {
   /// Whether a socket is writable, as sk_stream_is_writeable of Linux has it: a third of the room is
-  /// free.
+  /// free, and less than half of what TCP_NOTSENT_LOWAT allows is unsent.
   @inline(__always)
   func isWritable(_ socket: SocketPointer) -> Bool {
     let limit = socket.pointee.sendLimit
-    return pointee.slots[Int(socket.pointee.slot)].sent.bytes <= limit - limit / 3
+    guard pointee.slots[Int(socket.pointee.slot)].sent.bytes <= limit - limit / 3 else {
+      return false
+    }
+    guard let mark = socket.unsentLowWater else { return true }
+    return UInt64(unsent(socket)) * 2 < UInt64(mark)
+  }
+
+  /// Bytes that the engine has not sent, as far as is known here: some of them may have gone out
+  /// since it last said so.
+  @inline(__always)
+  func unsent(_ socket: SocketPointer) -> UInt32 {
+    let queued = pointee.slots[Int(socket.pointee.slot)].sent.bytes
+    return queued - min(socket.pointee.inFlight, queued)
   }
 
   /// Whether a socket that had too little room has enough again.
@@ -106,5 +118,15 @@ extension UnsafeMutablePointer<Channel> {
     }
     if pointee.starvedTail == index { pointee.starvedTail = previous }
     socket.pointee.nextStarved = .max
+  }
+}
+
+extension UnsafeMutablePointer<Socket> {
+  /// TCP_NOTSENT_LOWAT; nil without it. Zero is what sysctl says, which is none.
+  @inline(__always)
+  var unsentLowWater: UInt32? {
+    let mark = pointee.options.value(KeptOption(FS_OPTION_NOTSENT_LOWAT))
+    guard let mark, mark != 0 else { return nil }
+    return UInt32(bitPattern: mark)
   }
 }

@@ -108,30 +108,42 @@ extension UnsafeMutablePointer<Channel> {
   }
 }
 
-/// SO_LINGER with a time: waits until everything sent is acknowledged, or the time is over.
+/// SO_LINGER with a time: waits until the peer has acknowledged everything and the FIN, or the time
+/// is over, or a signal comes. As in Linux also if the descriptor is non-blocking, but not if there
+/// are unread bytes, with which close(2) resets the connection.
 private func lingerBeforeClose(_ fd: Int32, _ entry: DescriptorEntry, _ socket: SocketPointer) {
-  guard socket.pointee.flags.contains(.linger), socket.pointee.lingerSeconds > 0,
+  guard socket.pointee.flags.contains(.linger), socket.pointee.lingerSeconds != 0,
     socket.pointee.references == 1
   else { return }
-  let limit = monotonicNow() &+ UInt64(socket.pointee.lingerSeconds) * 1_000_000_000
-  var isFirst = true
-  while monotonicNow() < limit {
-    let left = withConnection(fd) { socket, channel in
-      if isFirst, socket.pointee.state == .connected,
-        !socket.pointee.flags.contains(.writeShut)
-      {
-        channel.send(
-          Command(.shutdown, slot: socket.pointee.slot, flags: CommandFlags.shutWrite))
-        channel.publish()
-        socket.pointee.flags.insert(.writeShut)
-      }
-      channel.drain()
-      return Int64(channel.pointee.slots[Int(socket.pointee.slot)].sent.bytes)
+  let seconds = UInt64(UInt32(bitPattern: socket.pointee.lingerSeconds))
+  let limit = monotonicNow() &+ seconds * 1_000_000_000
+  let begun = withConnection(fd) { socket, channel in
+    channel.drain()
+    guard socket.pointee.state == .connected, socket.pointee.received.count == 0 else {
+      return failure(ENOTCONN)
     }
-    isFirst = false
-    guard left > 0, DescriptorEntry.of(fd) == entry else { return }
+    if !socket.pointee.flags.contains(.writeShut) {
+      channel.send(Command(.shutdown, slot: socket.pointee.slot, flags: CommandFlags.shutWrite))
+      channel.publish()
+      socket.pointee.flags.insert(.writeShut)
+    }
+    return 0
+  }
+  guard begun == 0 else { return }
+  while monotonicNow() < limit, DescriptorEntry.of(fd) == entry {
+    var report = ConnectionReport()
+    // FIN-WAIT-1, CLOSING and LAST-ACK; before the FIN is out, ESTABLISHED and CLOSE-WAIT.
+    guard inquire(fd, &report), lingers(report.state) else { return }
     // Acknowledgements wake nobody; a program that lingers is not in a hurry.
-    _ = fs_sys_poll_for(-1, 0, 1)
+    if fs_sys_poll_for(-1, 0, 1) == -EINTR { return }
+  }
+}
+
+/// Whether something in a state of this number (enum tcp_state of Linux) is still on its way.
+private func lingers(_ state: UInt8) -> Bool {
+  switch state {
+  case 1, 4, 8, 9, 11: return true
+  default: return false
   }
 }
 

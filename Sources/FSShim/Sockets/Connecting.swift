@@ -75,6 +75,8 @@ private func start(_ fd: Int32, _ endpoint: SocketEndpoint, _ number: Int32) -> 
     socket.pointee.error = 0
     socket.pointee.received = ReceiveQueue()
     socket.pointee.unreported = 0
+    socket.pointee.inFlight = 0
+    socket.pointee.urgent.state = .none
     socket.pointee.remoteHigh = endpoint.high
     socket.pointee.remoteLow = endpoint.low
     socket.pointee.remotePort = endpoint.port

@@ -107,6 +107,12 @@ public func fs_fcntl(_ fd: Int32, _ command: Int32, _ argument: Int) -> Int64 {
     case F_GETFL:
       guard entry.kind != .listener else { return pass }
       return Int64(O_RDWR | (socket.isNonblocking ? O_NONBLOCK : 0))
+    // The kernel's socket is shared with other connections.
+    case F_SETOWN where entry.kind == .connection:
+      socket.pointee.owner = Int32(truncatingIfNeeded: argument)
+      return 0
+    case F_GETOWN where entry.kind == .connection:
+      return Int64(socket.pointee.owner)
     case F_SETFL:
       setNonblocking(fd, socket, entry, argument & Int(O_NONBLOCK) != 0)
       return entry.kind == .listener ? pass : 0
@@ -143,6 +149,7 @@ private func setNonblocking(
 public func fs_ioctl(_ fd: Int32, _ request: UInt, _ argument: UnsafeMutableRawPointer?) -> Int64 {
   let kind = descriptorKind(fd)
   if kind == .none || kind == .epoll { return pass }
+  if kind == .connection, request == unsentRequest { return unsentBytes(fd, argument) }
   return withSocket(fd) { socket, entry in
     switch request {
     case UInt(FIONBIO):
@@ -158,6 +165,21 @@ public func fs_ioctl(_ fd: Int32, _ request: UInt, _ argument: UnsafeMutableRawP
   }
 }
 
+/// SIOCOUTQNSD of linux/sockios.h.
+private var unsentRequest: UInt { 0x894b }
+
+/// Bytes queued and not yet sent, which only the engine knows.
+private func unsentBytes(_ fd: Int32, _ argument: UnsafeMutableRawPointer?) -> Int64 {
+  guard let argument else { return failure(EFAULT) }
+  var report = ConnectionReport()
+  guard inquire(fd, &report) else {
+    argument.storeBytes(of: 0, as: Int32.self)
+    return 0
+  }
+  argument.storeBytes(of: Int32(clamping: report.unsentBytes), as: Int32.self)
+  return 0
+}
+
 private func connectionControl(
   _ socket: SocketPointer, _ request: UInt, _ argument: UnsafeMutableRawPointer?
 ) -> Int64 {
@@ -166,13 +188,14 @@ private func connectionControl(
   let answer: Int32
   switch request {
   case UInt(FIONREAD):
-    if socket.pointee.received.count == 0 { channel.drain() }
-    answer = Int32(clamping: socket.pointee.received.count)
-  case UInt(TIOCOUTQ), 0x894b /* SIOCOUTQNSD */:
+    channel.drain()
+    answer = Int32(clamping: socket.readableCount)
+  case UInt(TIOCOUTQ):
     channel.drain()
     answer = Int32(clamping: channel.pointee.slots[Int(socket.pointee.slot)].sent.bytes)
   case UInt(SIOCATMARK):
-    answer = 0
+    channel.drain()
+    answer = socket.pointee.urgent.isNext ? 1 : 0
   default:
     return failure(ENOTTY)
   }

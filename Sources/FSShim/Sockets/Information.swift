@@ -1,30 +1,25 @@
 import CShim
 
-/// TCP_INFO, as far as this side knows it: the state, segment sizes, what is unacknowledged, and the
-/// window; the rest is zero.
-func getInformation(_ socket: SocketPointer, _ reading: OptionReading) -> Int64 {
-  var information = tcp_info()
-  information.tcpi_state = tcpState(socket)
-  let segment = UInt32(socket.pointee.maximumSegmentSize)
-  information.tcpi_snd_mss = segment
-  information.tcpi_rcv_mss = segment
-  information.tcpi_advmss = segment
-  information.tcpi_pmtu = socket.pathMTU
-  if socket.isOurs, socket.pointee.channel >= 0, segment > 0 {
-    let channel = ChannelTable.at(socket.pointee.channel)
-    let sent = channel.pointee.slots[Int(socket.pointee.slot)].sent.bytes
-    information.tcpi_unacked = (sent + segment - 1) / segment
+/// TCP_INFO of a descriptor: the engine's report, of which the kernel's structure is the beginning.
+func getInformation(_ fd: Int32, _ reading: OptionReading) -> Int64 {
+  guard reading.capacity >= 0 else { return failure(EINVAL) }
+  var report = ConnectionReport()
+  let isKnown = inquire(fd, &report)
+  return withConnection(fd) { socket, _ in
+    // A connection that is over, or whose engine does not answer: what this side knows.
+    if !isKnown { describe(socket, &report) }
+    return reading.put(&report, ConnectionReport.informationSize)
   }
-  return reading.put(&information, MemoryLayout<tcp_info>.size)
 }
 
-extension UnsafeMutablePointer<Socket> {
-  /// Bytes of the largest packet on the path, as far as the segment size tells; 0 if it does not.
-  var pathMTU: UInt32 {
-    let segment = UInt32(pointee.maximumSegmentSize)
-    let isIPv4 = pointee.remoteHigh == 0 && pointee.remoteLow & 0xffff_ffff == 0xffff_0000
-    return segment == 0 ? 0 : segment + (isIPv4 ? 40 : 60)
-  }
+private func describe(_ socket: SocketPointer, _ report: inout ConnectionReport) {
+  report.state = tcpState(socket)
+  let segment = UInt32(socket.pointee.maximumSegmentSize)
+  report.sendSegmentSize = segment
+  report.receiveSegmentSize = segment
+  report.advertisedSegmentSize = segment
+  report.pacingRate = .max
+  report.maximumPacingRate = .max
 }
 
 /// The numbers of enum tcp_state of Linux.
@@ -37,4 +32,11 @@ private func tcpState(_ socket: SocketPointer) -> UInt8 {
     return flags.contains(.writeShut) ? 4 : 1
   case .free, .undecided, .listening, .failed: return 7
   }
+}
+
+/// IP_MTU and IPV6_MTU: the largest packet on the path of a connection.
+func getPathMTU(_ fd: Int32, _ reading: OptionReading) -> Int64 {
+  var report = ConnectionReport()
+  guard inquire(fd, &report) else { return failure(ENOTCONN) }
+  return reading.put(Int32(clamping: report.pathMTU))
 }

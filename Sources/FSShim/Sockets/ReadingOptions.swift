@@ -9,6 +9,14 @@ public func fs_getsockopt(
 ) -> Int64 {
   guard let length else { return pass }
   let reading = OptionReading(level: level, name: name, value: value, length: length)
+  if descriptorKind(fd) == .connection {
+    // What the engine has to be asked, without a lock.
+    if level == SOL_TCP, name == TCP_INFO { return getInformation(fd, reading) }
+    if level == SOL_IP, name == IP_MTU { return getPathMTU(fd, reading) }
+    if level == SOL_IPV6, name == IPV6_MTU, socketAt(socketIndex(fd)).pointee.isIPv6 {
+      return getPathMTU(fd, reading)
+    }
+  }
   return withSocket(fd) { socket, entry in
     switch entry.kind {
     case .undecided:
@@ -90,16 +98,10 @@ struct OptionReading {
       return put(maximumSegment(socket))
     case (SOL_TCP, TCP_CONGESTION):
       return getCongestionControl(socket, self)
-    case (SOL_TCP, TCP_INFO):
-      return getInformation(socket, self)
     case (SOL_TCP, TCP_ZEROCOPY_RECEIVE):
       return failure(ENOPROTOOPT)
     case (SOL_SOCKET, SO_INCOMING_CPU):
       return answer(socket) ?? put(ChannelTable.at(socket.pointee.channel).pointee.processor)
-    case (SOL_IP, IP_MTU), (SOL_IPV6, IPV6_MTU):
-      guard level == SOL_IP || socket.pointee.isIPv6 else { return pass }
-      guard socket.pointee.state == .connected else { return failure(ENOTCONN) }
-      return put(Int32(socket.pathMTU))
     case (SOL_IP, 52):  // IP_PROTOCOL, which for TCP tells the local port
       return put(Int32(socket.pointee.localPort))
     default:

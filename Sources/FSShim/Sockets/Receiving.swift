@@ -44,7 +44,7 @@ public func fs_recvmsg(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>?, _ 
   }
   if result >= 0 {
     message.pointee.msg_namelen = 0
-    message.pointee.msg_flags = 0
+    message.pointee.msg_flags = flags & Flag.outOfBand
     let left = bytesLeft(fd)
     if left < 0 || !putBytesLeft(Int32(clamping: left), message) {
       message.pointee.msg_controllen = 0
@@ -67,7 +67,7 @@ private func bytesLeft(_ fd: Int32) -> Int64 {
 private func putBytesLeft(_ count: Int32, _ message: UnsafeMutablePointer<msghdr>) -> Bool {
   let size = MemoryLayout<cmsghdr>.size + MemoryLayout<Int32>.size
   guard let control = message.pointee.msg_control, message.pointee.msg_controllen >= size else {
-    message.pointee.msg_flags = Flag.controlTruncated
+    message.pointee.msg_flags |= Flag.controlTruncated
     return false
   }
   var header = cmsghdr()
@@ -103,20 +103,25 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
     var timeout: UInt64 = 0
     var index: UInt32 = 0
     var enough = wanted
+    var isAtMark = false
     let result = withConnection(fd) { socket, channel in
       mayWait = !socket.isNonblocking && flags & Flag.dontWait == 0
       timeout = socket.pointee.receiveTimeout
       index = socket.index
       if flags & Flag.waitAll == 0 { enough = min(wanted, Int64(socket.receiveLowWater)) }
-      return receiveNow(socket, channel, &cursor, flags, isFirst: total == 0)
+      let result = receiveNow(socket, channel, &cursor, flags, isFirst: total == 0)
+      isAtMark = socket.pointee.urgent.isNext
+      return result
     }
     if result > 0 {
       total += result
       // MSG_PEEK would find the same bytes again: what is there is enough.
-      if total >= enough || flags & Flag.peek != 0 { return total }
+      if total >= enough || isAtMark || flags & (Flag.peek | Flag.outOfBand) != 0 { return total }
       continue
     }
-    guard result == failure(EAGAIN), mayWait else { return total > 0 ? total : result }
+    guard result == failure(EAGAIN), mayWait, flags & Flag.outOfBand == 0 else {
+      return total > 0 ? total : result
+    }
     if limit == 0 { limit = deadline(after: timeout) }
     let error = waitForSocket(Int32(index), fd: fd, events: Ready.anyInput, deadline: limit)
     if error != 0 { return total > 0 ? total : failure(error) }
@@ -130,7 +135,9 @@ private func receiveNow(
   isFirst: Bool
 ) -> Int64 {
   if flags & (Flag.outOfBand | Flag.errorQueue) != 0 {
-    return failure(flags & Flag.outOfBand != 0 ? EINVAL : EAGAIN)
+    if flags & Flag.errorQueue != 0 { return failure(EAGAIN) }
+    return channel.receiveUrgent(
+      socket, &cursor, isPeek: flags & Flag.peek != 0, discards: flags & Flag.truncate != 0)
   }
   guard cursor.bytesLeft > 0 else { return 0 }
   // As much as has arrived, like the kernel: a short read means to many programs that no more is
@@ -139,13 +146,26 @@ private func receiveNow(
     channel.drain()
     if socket.pointee.received.count == 0 { return nothingReceived(socket, isFirst) }
   }
-  if flags & Flag.peek != 0 { return peek(socket, channel, cursor) }
+  if socket.pointee.urgent.isNext, !isFirst { return 0 }
+  if flags & Flag.peek == 0, socket.hole > 0 {
+    // The urgent byte is left out, and the mark passed, also if nothing follows.
+    channel.skip(socket)
+    if socket.pointee.received.count == 0 {
+      socket.updateReadiness()
+      return nothingReceived(socket, isFirst)
+    }
+  }
+  if flags & Flag.peek != 0 { return peek(socket, channel, cursor, isFirst) }
   let discards = flags & Flag.truncate != 0
+  var room = cursor.bytesLeft
+  // A read that has begun ends before the mark.
+  let mark = socket.pointee.urgent
+  if mark.state != .none, mark.distance > 0 { room = min(room, Int(mark.distance)) }
   var taken = 0
-  while cursor.bytesLeft > 0, socket.pointee.received.count > 0 {
+  while taken < room, socket.pointee.received.count > 0 {
     let chunk = socket.pointee.received.head
     let piece = channel.pointee.pieces.records[Int(chunk)]
-    let part = min(Int(piece.length), cursor.bytesLeft)
+    let part = min(Int(piece.length), room - taken)
     let source = channel.receiveBytes(chunk) + Int(piece.offset)
     cursor.advance(part) { memory, done, count in
       if !discards { memory.copyMemory(from: source + done, byteCount: count) }
@@ -153,29 +173,37 @@ private func receiveNow(
     channel.pointee.pieces.dropFirst(UInt32(part), of: &socket.pointee.received)
     taken += part
   }
+  if mark.state != .none { socket.pointee.urgent.consumed(UInt32(taken)) }
   socket.pointee.unreported &+= UInt32(taken)
-  if socket.pointee.received.count < socket.receiveLowWater { socket.updateReadiness() }
+  if socket.pointee.received.count < socket.receiveLowWater + socket.hole || mark.state != .none {
+    socket.updateReadiness()
+  }
   channel.noteRead(socket)
   return Int64(taken)
 }
 
-private func peek(_ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor)
-  -> Int64
-{
+private func peek(
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor, _ isFirst: Bool
+) -> Int64 {
   var cursor = start
   var chunk = socket.pointee.received.head
+  var skipped = Int(socket.hole)
+  var room = cursor.bytesLeft
+  let mark = socket.pointee.urgent
+  if mark.state != .none, mark.distance > 0 { room = min(room, Int(mark.distance)) }
   var taken = 0
-  while cursor.bytesLeft > 0, chunk != .max {
+  while taken < room, chunk != .max {
     let piece = channel.pointee.pieces.records[Int(chunk)]
-    let part = min(Int(piece.length), cursor.bytesLeft)
-    let source = channel.receiveBytes(chunk) + Int(piece.offset)
+    let part = min(Int(piece.length) - skipped, room - taken)
+    let source = channel.receiveBytes(chunk) + Int(piece.offset) + skipped
     cursor.advance(part) { memory, done, count in
       memory.copyMemory(from: source + done, byteCount: count)
     }
+    skipped = 0
     taken += part
     chunk = piece.next
   }
-  return Int64(taken)
+  return taken > 0 ? Int64(taken) : nothingReceived(socket, isFirst)
 }
 
 /// What a read answers that finds no bytes: the order of tcp_recvmsg of Linux.

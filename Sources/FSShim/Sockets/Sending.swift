@@ -120,7 +120,9 @@ private func sendNow(
       (memory + done).copyMemory(from: source, byteCount: count)
     }
     let more = cursor.bytesLeft > 0 || flags & SendFlag.more != 0
-    channel.appendSend(socket, chunk, length: UInt32(part), more: more)
+    channel.appendSend(
+      socket, chunk, length: UInt32(part), more: more,
+      isUrgent: flags & SendFlag.outOfBand != 0 && cursor.bytesLeft == 0)
     sent += part
   }
   channel.publish()
@@ -133,21 +135,20 @@ private func sendNow(
 @inline(__always)
 func sendRefusal(_ socket: SocketPointer, _ flags: Int32, _ isFirst: Bool) -> Int64 {
   if socket.pointee.state == .connected, socket.pointee.error == 0,
-    !socket.pointee.flags.contains(.writeShut), flags & SendFlag.outOfBand == 0
+    !socket.pointee.flags.contains(.writeShut)
   {
     return 0
   }
   if socket.pointee.state == .connecting { return failure(EAGAIN) }
   if socket.pointee.error != 0, isFirst { return failure(Int32(socket.takeError())) }
-  if socket.pointee.state != .connected || socket.pointee.flags.contains(.writeShut) {
-    return failure(EPIPE)
-  }
-  // Urgent data.
-  return failure(EOPNOTSUPP)
+  return failure(EPIPE)
 }
 
 /// How much a connection may send now.
 enum SendRoom {
+  /// Bytes that may be sent however small TCP_NOTSENT_LOWAT is.
+  private static var leastPortion: Int { 4 * ChannelGeometry.sendChunkSize }
+
   /// Bytes; 0 if it has to wait.
   @inline(__always)
   static func find(_ socket: SocketPointer, _ channel: ChannelPointer) -> Int {
@@ -157,7 +158,11 @@ enum SendRoom {
       slot.pointee.sent.chunks < channel.pointee.chunks.allowance,
       channel.hasRoom() || waitForEngine(channel)
     else { return 0 }
-    return Int(limit - slot.pointee.sent.bytes)
+    let room = Int(limit - slot.pointee.sent.bytes)
+    guard let mark = socket.unsentLowWater else { return room }
+    // TCP_NOTSENT_LOWAT. As in Linux a write goes on for a packet or two beyond a small mark.
+    let unsent = channel.unsent(socket)
+    return unsent >= mark ? 0 : min(room, max(Int(mark - unsent), leastPortion))
   }
 
   /// The command ring is full: the engine is given a moment to take some.
@@ -180,7 +185,12 @@ enum SendRoom {
     socket.updateReadiness()
     // With nothing of its own under way no acknowledgement will wake it.
     let slot = channel.pointee.slots + Int(socket.pointee.slot)
-    if slot.pointee.sent.chunks < channel.pointee.chunks.allowance { channel.starve(socket) }
+    let isFull =
+      slot.pointee.sent.bytes >= socket.pointee.sendLimit
+      || channel.unsent(socket) >= socket.unsentLowWater ?? .max
+    if !isFull, slot.pointee.sent.chunks < channel.pointee.chunks.allowance {
+      channel.starve(socket)
+    }
     channel.askForSpace()
   }
 }
@@ -188,10 +198,13 @@ enum SendRoom {
 extension UnsafeMutablePointer<Channel> {
   /// Queues a filled chunk. There is room for the command.
   @inline(__always)
-  func appendSend(_ socket: SocketPointer, _ chunk: UInt32, length: UInt32, more: Bool) {
+  func appendSend(
+    _ socket: SocketPointer, _ chunk: UInt32, length: UInt32, more: Bool, isUrgent: Bool = false
+  ) {
     let number = socket.pointee.slot
     pointee.chunks.sent(chunk, length: length, on: &pointee.slots[Int(number)].sent)
     var command = Command(.send, slot: number, flags: more ? CommandFlags.more : 0)
+    if isUrgent { command.flags |= CommandFlags.urgent }
     command.chunk = chunk
     command.length = length
     pointee.commands.append(command)

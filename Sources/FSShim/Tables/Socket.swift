@@ -4,6 +4,8 @@ import Synchronization
 /// Bits of epoll(7), as `socketReadiness` reports them.
 enum Ready {
   static var input: UInt32 { 0x001 | 0x040 }
+  /// The urgent byte can be read with MSG_OOB.
+  static var priority: UInt32 { 0x002 }
   static var output: UInt32 { 0x004 | 0x100 }
   static var error: UInt32 { 0x008 }
   static var hangUp: UInt32 { 0x010 }
@@ -130,6 +132,8 @@ struct Socket {
   var received = ReceiveQueue()
   /// Bytes read and not yet reported to the engine.
   var unreported: UInt32 = 0
+  /// Bytes that the engine has sent of those unacknowledged, when it last said so.
+  var inFlight: UInt32 = 0
   /// Most bytes that may be unacknowledged.
   var sendLimit: UInt32 = Socket.defaultSendLimit
 
@@ -146,6 +150,9 @@ struct Socket {
   var sendTimeout: UInt64 = 0
   /// As SO_LINGER had it, also when that is off.
   var lingerSeconds: Int32 = 0
+  /// F_SETOWN: who gets SIGURG; 0 for nobody.
+  var owner: Int32 = 0
+  var urgent = UrgentMark()
   /// SO_COOKIE; 0 until someone asks.
   var cookie: UInt64 = 0
   /// Integer options that were set.

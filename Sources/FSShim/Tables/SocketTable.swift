@@ -66,6 +66,9 @@ enum SocketTable {
     socket.pointee.sendTimeout = 0
     socket.pointee.lingerSeconds = 0
     socket.pointee.cookie = 0
+    socket.pointee.owner = 0
+    socket.pointee.urgent.state = .none
+    socket.pointee.inFlight = 0
   }
 
   /// Takes the lock of a socket, whatever it is at the moment. False if the calling thread holds it
