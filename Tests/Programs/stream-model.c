@@ -357,7 +357,9 @@ static void urgentSignal(void) {
   call(fcntl(fd, F_SETOWN, getpid()), "F_SETOWN");
   number(fcntl(fd, F_GETOWN) == getpid(), "F_GETOWN");
   order('u', 'B');
-  poll(NULL, 0, 20);
+  // The shim learns of it when the program looks at its connections.
+  struct pollfd descriptor = {.fd = fd, .events = POLLIN};
+  number(poll(&descriptor, 1, 20), "poll");
   number(urgentSignals, "signals");
   finish(fd);
 }
@@ -508,4 +510,10 @@ static void script(void) {
   close(listener);
 }
 
-int main(int count, char **words) { return runModel(count, words, script, NULL, 0); }
+static const struct difference list[] = {
+    {"TCP_DEFER_ACCEPT", NULL, "not yet an option of the engines' listeners"},
+};
+
+int main(int count, char **words) {
+  return runModel(count, words, script, list, sizeof list / sizeof *list);
+}
