@@ -5,6 +5,8 @@ public enum CongestionAlgorithm: UInt8, Sendable {
   case cubic = 1
   /// RFC 5681 and RFC 6582; "reno" in Linux.
   case newReno = 2
+  /// RFC 8257, for networks whose switches mark early.
+  case dctcp = 3
 
   /// The name that Linux gives it (TCP_CONGESTION in tcp(7)).
   @inlinable
@@ -12,6 +14,7 @@ public enum CongestionAlgorithm: UInt8, Sendable {
     switch self {
     case .cubic: "cubic"
     case .newReno: "reno"
+    case .dctcp: "dctcp"
     }
   }
 

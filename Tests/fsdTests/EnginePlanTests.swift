@@ -95,6 +95,7 @@ import Testing
       ["start", "--iface", "a", "--cores", "x"],
       ["start", "--iface", "a", "--mode", "fast"],
       ["start", "--iface", "a", "--congestion", "bbr"],
+      ["start", "--iface", "a", "--ecn", "yes"],
       ["start", "--iface", "a", "--spin-microseconds", "-1"],
       ["start", "--iface", "a", "--spin-microseconds", "2000000"], ["nothing"],
       ["stats", "--fast"],

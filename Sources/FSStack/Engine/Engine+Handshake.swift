@@ -38,11 +38,13 @@ extension Engine {
     connections[id].lastReceivedAt = now
     guard isAcknowledged else {
       // Simultaneous open (MUST-10): the SYN goes out again, as SYN-ACK.
+      negotiateECN(id, synchronize: &segment)
       connections[id].state = .synReceived
       connections[id].sendNext = connections[id].sendUnacknowledged
       scheduleOutput(id)
       return
     }
+    negotiateECN(id, answer: &segment)
     synchronizeAcknowledged(id, segment.acknowledgement, now: now)
     establish(id, now: now)
     connections[id].flags.insert([.acknowledgeNow, .reportConnected])
@@ -130,6 +132,7 @@ extension Engine {
       {
         connections[id].recentTimestamp = segment.options.timestampValue
       }
+      negotiateECN(id, synchronize: &segment)
       connections[id].sendNext = connections[id].sendUnacknowledged
       scheduleOutput(id)
       return
@@ -184,7 +187,7 @@ extension Engine {
     }
     if connections[id].state == .synSent, !resolvePath(id) { return true }
     let sequence = connections[id].sendUnacknowledged
-    let flags: TCPFlags = connections[id].state == .synSent ? .syn : [.syn, .ack]
+    let flags = synchronizeFlags(id, isRepeated: connections[id].sendMaximum != sequence)
     guard transmit(id, at: sequence, length: 0, flags: flags, now: now) else { return false }
     if connections[id].sendMaximum != sequence {
       counters.retransmissions += 1

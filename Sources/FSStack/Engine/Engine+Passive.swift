@@ -38,6 +38,7 @@ extension Engine {
     connection.largestSendWindow = UInt32(segment.window)
     guard let id = insert(connection, hash: hash) else { return }
     acceptOptions(id, &segment, now: now)
+    negotiateECN(id, synchronize: &segment)
     listeners.endpoints[endpoint].halfOpen += 1
     counters.passiveOpens += 1
     scheduleOutput(id)

@@ -41,6 +41,8 @@ extension Engine {
     if connection.flags.contains(.timestamps) { report.options |= 1 }
     if connection.flags.contains(.selectiveAcknowledgements) { report.options |= 2 }
     if connection.receiveScale != 0 || connection.sendScale != 0 { report.options |= 4 }
+    if connection.ecn.contains(.negotiated) { report.options |= 8 }
+    if connection.ecn.contains(.seen) { report.options |= 16 }
     report.windowScales = connection.sendScale | connection.receiveScale << 4
     report.pathMTU =
       UInt32(connection.pathSegmentSize) + (connection.flow.local.isIPv4 ? 40 : 60)
@@ -61,7 +63,11 @@ extension Engine {
     // Linux's TCP_INFINITE_SSTHRESH.
     report.sendSlowStartThreshold = threshold == .max ? 0x7fff_ffff : threshold / segmentSize
     report.congestionState =
-      connection.roundTrip.backoff > 0 ? 4 : connection.fastRetransmit.isRecovering ? 3 : 0
+      connection.roundTrip.backoff > 0
+      ? 4
+      : connection.fastRetransmit.isRecovering
+        ? 3
+        : connection.congestion.isReducing ? 2 : 0
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
     report.pacingRate = .max

@@ -34,10 +34,15 @@ extension Engine {
     connections[id].lastReceivedAt = now
     connections[id].tally.segmentsIn &+= 1
     // Fifth, the acknowledgement.
+    let unacknowledged = connections[id].sendUnacknowledged
     guard acknowledgementArrives(id, &segment, hasPayload: payload.count > 0, now: now) else {
       return
     }
     updateRecentTimestamp(id, &segment, now: now)
+    if connections[id].ecn.contains(.negotiated) {
+      let advance = connections[id].sendUnacknowledged - unacknowledged
+      congestionBitsArrive(id, &segment, acknowledged: UInt32(max(advance, 0)), now: now)
+    }
     // Sixth, URG, whatever the window is (MUST-66).
     if segment.flags.contains(.urg) { urgentArrives(id, &segment) }
     // Seventh, the text; eighth, FIN.

@@ -26,6 +26,8 @@ extension Engine {
       header.window = advertisedWindow(id)
       if connections[id].flags.contains(.urgentQueued) { setUrgent(id, &header) }
       setOptions(id, &header, length: length, now: now)
+      setCongestionBits(
+        id, &header, isNewData: length > 0 && sequence >= connections[id].sendMaximum)
     }
     let target = unsafe queue.frame(frame)
     let headerLength = header.length

@@ -31,6 +31,8 @@ public struct EngineConfiguration: Sendable {
   public var initialReceiveBuffer: UInt32 = 65536
   /// The congestion control of connections that do not choose one (TCP_CONGESTION).
   public var congestionAlgorithm = CongestionAlgorithm.cubic
+  /// Explicit congestion notification; the default is Linux's (tcp_ecn = 2).
+  public var ecn = ECNPolicy.accept
   /// Interfaces whose choice of queue does not follow the flow (veth): a flow's owner is computed,
   /// and what arrives elsewhere is handed over.
   public var softwareSteering = false
@@ -43,6 +45,16 @@ public struct EngineConfiguration: Sendable {
     self.engineCount = engineCount
     self.secret = secret
   }
+}
+
+/// With whom explicit congestion notification is used (RFC 3168).
+public enum ECNPolicy: Sendable {
+  /// With nobody.
+  case off
+  /// With peers that ask for it.
+  case accept
+  /// With peers that ask for it, and with those that we connect to if they agree.
+  case request
 }
 
 /// A network interface as its engine sees it.

@@ -54,6 +54,10 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var events: UInt64 = 0
   /// Wake-ups of applications asked for.
   public var wakeUps: UInt64 = 0
+  /// Data segments that a router had marked (CE of RFC 3168).
+  public var congestionMarks: UInt64 = 0
+  /// Segments with which peers echoed a mark (ECE).
+  public var congestionEchoes: UInt64 = 0
   /// Channels closed because of a violation.
   public var violations: UInt64 = 0
 

@@ -161,7 +161,9 @@ struct Connection: BitwiseCopyable {
   /// VLAN tag control information, or `Segment.untagged`.
   var vlan: UInt16
   var nextHop: MACAddress
+  /// Differentiated services; the ECN bits are zero.
   var trafficClass: UInt8 = 0
+  var ecn: ExplicitCongestion = []
   /// Largest segment the interface and the path carry, IP and TCP headers deducted.
   var pathSegmentSize: UInt16
   /// Random shift of our timestamp clock (RFC 7323 section 5.4).

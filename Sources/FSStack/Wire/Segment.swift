@@ -24,8 +24,7 @@ struct Segment: BitwiseCopyable, Sendable {
   var sequence = SequenceNumber(0)
   var acknowledgement = SequenceNumber(0)
   var flags = TCPFlags(rawValue: 0)
-  /// A router has marked congestion (RFC 3168).
-  var congestionExperienced = false
+  var ecn = ECNCodepoint.notCapable
   /// The checksum field held the sum of the pseudo-header alone: the segment comes from a virtual
   /// link, whose sender left the checksum to hardware that is not there.
   var checksumWasPartial = false
@@ -85,7 +84,7 @@ struct Segment: BitwiseCopyable, Sendable {
     vlan = network.vlan
     source = network.source
     destination = network.destination
-    congestionExperienced = network.trafficClass & 3 == 3
+    ecn = ECNCodepoint(trafficClass: network.trafficClass)
     return unsafe parseTCP(
       base + network.payloadOffset, network, acceptPartialChecksum: acceptPartialChecksum)
   }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import FSDevice
 import FSRing
+import FSStack
 
 /// `fsd start`.
 struct Start: ParsableCommand {
@@ -35,6 +36,12 @@ struct Start: ParsableCommand {
       "Congestion control of connections that do not choose one (TCP_CONGESTION).",
       valueName: "name"))
   var congestion: CongestionChoice = .cubic
+
+  @Option(
+    help: ArgumentHelp(
+      "Explicit congestion notification: off, with peers that ask for it, or asked for.",
+      valueName: "policy"))
+  var ecn: ECNChoice = .accept
 
   @Option(
     help: ArgumentHelp(
@@ -81,12 +88,26 @@ struct Start: ParsableCommand {
 
   /// Names of congestion control algorithms, as in TCP_CONGESTION.
   enum CongestionChoice: String, ExpressibleByArgument, CaseIterable {
-    case cubic, reno
+    case cubic, reno, dctcp
 
     var algorithm: CongestionAlgorithm {
       switch self {
       case .cubic: .cubic
       case .reno: .newReno
+      case .dctcp: .dctcp
+      }
+    }
+  }
+
+  /// With whom explicit congestion notification is used.
+  enum ECNChoice: String, ExpressibleByArgument, CaseIterable {
+    case off, accept, request
+
+    var policy: ECNPolicy {
+      switch self {
+      case .off: .off
+      case .accept: .accept
+      case .request: .request
       }
     }
   }
@@ -111,6 +132,7 @@ struct Start: ParsableCommand {
       interfaces: interfaces,
       cores: try cores.map { try CoreList.parse($0).get().processors },
       attach: mode.preference, placement: placement.fixed, congestion: congestion.algorithm,
+      ecn: ecn.policy,
       spinMicroseconds: spinMicroseconds, paths: try runtime.paths(),
       directoryIsOurs: directoryIsOurs, logFile: logFile)
     if foreground {
@@ -138,7 +160,7 @@ struct Start: ParsableCommand {
     for interface in interfaces { list += ["--iface", interface] }
     if let cores { list += ["--cores", cores] }
     list += ["--mode", mode.rawValue, "--placement", placement.rawValue]
-    list += ["--congestion", congestion.rawValue]
+    list += ["--congestion", congestion.rawValue, "--ecn", ecn.rawValue]
     if let spinMicroseconds { list += ["--spin-microseconds", String(spinMicroseconds)] }
     if let logFile { list += ["--log", logFile] }
     return list

@@ -144,6 +144,7 @@ extension Daemon {
       var configuration = EngineConfiguration(
         engineIndex: index, engineCount: count, secret: secret)
       configuration.congestionAlgorithm = options.congestion
+      configuration.ecn = options.ecn
       configuration.softwareSteering =
         count > 1 && interfaces.contains { !$0.followsFlowHash }
       let peers = EngineLoop.Peers(

@@ -1,5 +1,6 @@
 import FSDevice
 import FSRing
+import FSStack
 
 /// What a daemon shall do.
 struct DaemonOptions: Sendable {
@@ -11,6 +12,7 @@ struct DaemonOptions: Sendable {
   var placement: IdlePolicy.Placement?
   /// Congestion control of connections that do not choose one.
   var congestion: CongestionAlgorithm
+  var ecn: ECNPolicy
   /// Idle budget; nil: by placement.
   var spinMicroseconds: UInt64?
   var paths: RuntimePaths

@@ -163,6 +163,10 @@ private struct Causes {
   /// RST segments that lie in no window: nothing may answer them.
   private var strayResets = 0
   private var acknowledgements = 0
+  /// Acknowledgements that tell of marks, after one that did not, or the other way round: DCTCP must
+  /// tell of both (RFC 8257 section 3.2).
+  private var changesOfEcho = 0
+  private var wasEcho: Bool?
   private var resetsSent = 0
 
   mutating func note(arrived frame: TCPFrame, _ view: FlowView) {
@@ -174,13 +178,17 @@ private struct Causes {
 
   mutating func note(sent frame: TCPFrame) {
     if frame.flags.contains(.rst) { resetsSent += 1 }
-    if frame.isPureAcknowledgement { acknowledgements += 1 }
+    guard frame.isPureAcknowledgement else { return }
+    acknowledgements += 1
+    let isEcho = frame.flags.contains(.ece)
+    if wasEcho == !isEcho { changesOfEcho += 1 }
+    wasEcho = isEcho
   }
 
   func problems(_ rules: SegmentObserver.Rules, hasOtherCause: Bool) -> [String] {
     guard !hasOtherCause else { return [] }
     var found: [String] = []
-    if acknowledgements > arrived {
+    if acknowledgements > arrived + changesOfEcho {
       found.append("\(acknowledgements) acknowledgements of \(arrived) segments at once")
     }
     if arrived > 0, resets == arrived, resetsSent > 0 { found.append("RST answers RST") }

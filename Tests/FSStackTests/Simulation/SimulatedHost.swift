@@ -94,6 +94,8 @@ final class SimulatedHost {
       configuration.maximumReassembly = options.maximumReassembly
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
+      configuration.congestionAlgorithm = options.congestion
+      configuration.ecn = options.ecn
       let engine = SimulatedEngine(configuration, now: now)
       let interface = InterfaceConfiguration(
         macAddress: macAddress, mtu: options.mtu, isVirtual: false, transmit: engine.transmit)
@@ -110,5 +112,7 @@ final class SimulatedHost {
     var receiveBuffer: UInt32 = 1 << 20
     var maximumReassembly = 256
     var mtu = 1500
+    var congestion = CongestionAlgorithm.cubic
+    var ecn = ECNPolicy.accept
   }
 }

@@ -18,6 +18,8 @@ struct LinkConditions: Sendable {
   /// Bytes that wait for a link with a rate; what comes on top is lost.
   var queueLimit: UInt64 = 256 * 1024
   var mtu = 1500
+  /// Waiting bytes from which on ECN-capable frames are marked.
+  var markingThreshold: UInt64?
 
   static let perfect = LinkConditions()
 }
@@ -46,6 +48,7 @@ struct SimulatedLink {
       fate.notes.append("too big")
       return fate
     }
+    let isMarked = backlog(now) >= conditions.markingThreshold ?? .max
     guard let departure = queue(frame.count, now: now) else {
       fate.notes.append("queue full")
       return fate
@@ -55,6 +58,7 @@ struct SimulatedLink {
       return fate
     }
     var frame = frame
+    if isMarked, mark(&frame) { fate.notes.append("marked") }
     if random.chance(conditions.corruption) {
       let index = Int.random(in: 14..<frame.count, using: &random)
       frame[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
@@ -68,11 +72,24 @@ struct SimulatedLink {
     return fate
   }
 
+  /// Congestion experienced (RFC 3168), if the frame's sender knows of it.
+  private func mark(_ frame: inout [UInt8]) -> Bool {
+    guard var segment = TCPFrame(frame), segment.congestionBits != 0 else { return false }
+    segment.congestionBits = 3
+    segment.fixChecksums()
+    frame = segment.bytes
+    return true
+  }
+
+  /// Bytes that wait.
+  private func backlog(_ now: Instant) -> UInt64 {
+    (isFreeAt - now).nanoseconds * (conditions.rate ?? 0) / 1_000_000_000
+  }
+
   /// When the last bit of a frame leaves.
   private mutating func queue(_ count: Int, now: Instant) -> Instant? {
     guard let rate = conditions.rate else { return now }
-    let backlog = (isFreeAt - now).nanoseconds * rate / 1_000_000_000
-    guard backlog <= conditions.queueLimit else { return nil }
+    guard backlog(now) <= conditions.queueLimit else { return nil }
     let duration = Interval(nanoseconds: UInt64(count) * 1_000_000_000 / rate)
     isFreeAt = max(isFreeAt, now) + duration
     return isFreeAt

@@ -25,6 +25,9 @@ final class Trace {
       if segment.flags.contains(.ack) { parts.append("ack \(relative.acknowledgement)") }
       if segment.window == 0, !segment.flags.contains(.rst) { parts.append("win 0") }
       if segment.options.sackCount > 0 { parts.append("sack") }
+      if segment.ecn != .notCapable {
+        parts.append(["", "ect1", "ect0", "ce"][Int(segment.ecn.bits)])
+      }
       if segment.flags.contains(.urg) { parts.append("urg \(segment.urgentPointer)") }
       return ([sender + ">"] + parts).joined(separator: " ")
     }

@@ -103,7 +103,7 @@ import Testing
       && header.sequence == segment.sequence
       && header.acknowledgement == segment.acknowledgement
       && header.flags == segment.flags && header.window == segment.window
-      && segment.congestionExperienced == (header.trafficClass & 3 == 3)
+      && segment.ecn.bits == header.trafficClass & 3
       && !segment.checksumWasPartial && segment.payloadLength == payload.count
       && segment.payloadOffset == header.length
       && Array(frame[segment.payloadOffset...]) == payload

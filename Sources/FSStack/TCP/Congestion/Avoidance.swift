@@ -4,11 +4,13 @@ import FSRing
 enum Avoidance: BitwiseCopyable {
   case cubic(Cubic)
   case newReno(NewReno)
+  case dctcp(DCTCP)
 
   init(_ algorithm: CongestionAlgorithm) {
     switch algorithm {
     case .cubic: self = .cubic(Cubic())
     case .newReno: self = .newReno(NewReno())
+    case .dctcp: self = .dctcp(DCTCP())
     }
   }
 
@@ -16,6 +18,7 @@ enum Avoidance: BitwiseCopyable {
     switch self {
     case .cubic: .cubic
     case .newReno: .newReno
+    case .dctcp: .dctcp
     }
   }
 
@@ -23,7 +26,7 @@ enum Avoidance: BitwiseCopyable {
   var appropriateByteLimit: UInt32 {
     switch self {
     case .cubic: Cubic.appropriateByteLimit
-    case .newReno: NewReno.appropriateByteLimit
+    case .newReno, .dctcp: NewReno.appropriateByteLimit
     }
   }
 
@@ -39,12 +42,15 @@ enum Avoidance: BitwiseCopyable {
     case .newReno(var newReno):
       grown = newReno.acknowledged(delivered, sample, window: window)
       self = .newReno(newReno)
+    case .dctcp(var dctcp):
+      grown = dctcp.acknowledged(delivered, sample, window: window)
+      self = .dctcp(dctcp)
     }
     return grown
   }
 
-  /// The threshold after congestion.
-  mutating func reduced(window: UInt32, inFlight: UInt32) -> UInt32 {
+  /// The threshold after congestion, of which marks or losses tell.
+  mutating func reduced(window: UInt32, inFlight: UInt32, isMarked: Bool) -> UInt32 {
     switch self {
     case .cubic(var cubic):
       let threshold = cubic.reduced(window: window)
@@ -53,6 +59,13 @@ enum Avoidance: BitwiseCopyable {
     case .newReno(var newReno):
       let threshold = newReno.reduced(window: window, inFlight: inFlight)
       self = .newReno(newReno)
+      return threshold
+    case .dctcp(var dctcp):
+      let threshold =
+        isMarked
+        ? dctcp.reducedByMarks(window: window)
+        : dctcp.reduced(window: window, inFlight: inFlight)
+      self = .dctcp(dctcp)
       return threshold
     }
   }
@@ -63,7 +76,18 @@ enum Avoidance: BitwiseCopyable {
     case .cubic(var cubic):
       cubic.timedOut()
       self = .cubic(cubic)
-    case .newReno: self = .newReno(NewReno())
+    case .newReno, .dctcp: return
+    }
+  }
+
+  /// Bytes are acknowledged on a connection with ECN.
+  mutating func observed(
+    _ bytes: UInt32, isMarked: Bool, sendUnacknowledged: SequenceNumber, sendNext: SequenceNumber
+  ) {
+    if case .dctcp(var dctcp) = self {
+      dctcp.observed(
+        bytes, isMarked: isMarked, sendUnacknowledged: sendUnacknowledged, sendNext: sendNext)
+      self = .dctcp(dctcp)
     }
   }
 

@@ -16,10 +16,16 @@ struct CongestionControl: BitwiseCopyable {
   /// Window and threshold before the last reduction, for `undo`. CUBIC calls the first cwnd_prior.
   private var priorWindow: UInt32 = 0
   private var priorThreshold: UInt32 = 0
-  /// The reduction can be undone.
-  private var hasPrior = false
+  /// The reduction may turn out to have been for nothing.
+  private var canUndo = false
+  private var wasUndone = false
   /// Slow start after a timeout.
   private var isAfterTimeout = false
+  /// A mark has reduced the window; until `reductionEnd` is passed it neither falls nor grows again.
+  private(set) var isReducing = false
+  /// The peer has not been told of the last reduction (CWR).
+  private var owesNotice = false
+  private var reductionEnd = SequenceNumber(0)
 
   /// A window that no path of today needs to exceed; keeps the arithmetic within 32 bits.
   static var windowLimit: UInt32 { 1 << 30 }
@@ -43,13 +49,13 @@ struct CongestionControl: BitwiseCopyable {
   mutating func select(_ algorithm: CongestionAlgorithm) {
     guard algorithm != self.algorithm else { return }
     avoidance = Avoidance(algorithm)
-    hasPrior = false
   }
 
   // MARK: Growth
 
   /// Data has been delivered, and no loss is being repaired.
   mutating func acknowledged(_ sample: CongestionSample) {
+    guard !isReducing(sample.sendUnacknowledged) else { return }
     var rest = sample.delivered
     if isInSlowStart {
       rest = slowStart(sample)
@@ -89,7 +95,7 @@ struct CongestionControl: BitwiseCopyable {
 
   /// Segments are lost. `inFlight` is FlightSize of RFC 5681: SND.NXT - SND.UNA.
   mutating func enterRecovery(inFlight: UInt32, segmentSize: UInt32, now: Instant) {
-    reduce(inFlight: inFlight, segmentSize: segmentSize)
+    reduce(inFlight: inFlight, segmentSize: segmentSize, isMarked: false)
     window = slowStartThreshold
   }
 
@@ -100,40 +106,78 @@ struct CongestionControl: BitwiseCopyable {
 
   /// Everything lost has been repaired. A reduction that was undone stays so.
   mutating func exitRecovery() {
-    if hasPrior { window = slowStartThreshold }
+    if !wasUndone { window = slowStartThreshold }
   }
 
-  /// A router has marked a segment (RFC 3168 section 6.1.2). At most once in a round trip.
-  mutating func congestionExperienced(inFlight: UInt32, segmentSize: UInt32, now: Instant) {
-    reduce(inFlight: inFlight, segmentSize: segmentSize)
+  /// The peer echoes a router's mark. Once in a round trip the window is reduced as after a loss
+  /// (RFC 3168 section 6.1.2); that was not for nothing, whatever else comes to light.
+  mutating func congestionExperienced(
+    inFlight: UInt32, segmentSize: UInt32, sendNext: SequenceNumber
+  ) {
+    guard !isReducing else { return }
+    reduce(inFlight: inFlight, segmentSize: segmentSize, isMarked: true)
     window = slowStartThreshold
+    canUndo = false
+    isReducing = true
+    reductionEnd = sendNext
+  }
+
+  /// The reduction under way was not for nothing: there are marks, too.
+  mutating func confirm() { canUndo = false }
+
+  /// Bytes are acknowledged on a connection with ECN; `isMarked`: with an echo.
+  mutating func observed(
+    _ bytes: UInt32, isMarked: Bool, sendUnacknowledged: SequenceNumber, sendNext: SequenceNumber
+  ) {
+    _ = isReducing(sendUnacknowledged)
+    avoidance.observed(
+      bytes, isMarked: isMarked, sendUnacknowledged: sendUnacknowledged, sendNext: sendNext)
+  }
+
+  /// Something beyond the end must be acknowledged, so that the peer has seen CWR.
+  private mutating func isReducing(_ sendUnacknowledged: SequenceNumber) -> Bool {
+    if isReducing, sendUnacknowledged > reductionEnd { isReducing = false }
+    return isReducing
+  }
+
+  /// Whether the segment to be sent is the first since a reduction, and must say so (CWR).
+  @inline(__always)
+  mutating func takeNotice() -> Bool {
+    let owed = owesNotice
+    owesNotice = false
+    return owed
   }
 
   /// The retransmission timer has expired: begin again with one segment (RFC 5681 section 3.1).
   /// Only the first expiry of a row lowers the threshold.
   mutating func timedOut(inFlight: UInt32, segmentSize: UInt32, isFirst: Bool, now: Instant) {
-    if isFirst { reduce(inFlight: inFlight, segmentSize: segmentSize) }
+    if isFirst { reduce(inFlight: inFlight, segmentSize: segmentSize, isMarked: false) }
     avoidance.timedOut()
     window = segmentSize
+    isReducing = false
     isAfterTimeout = true
   }
 
-  private mutating func reduce(inFlight: UInt32, segmentSize: UInt32) {
+  private mutating func reduce(inFlight: UInt32, segmentSize: UInt32, isMarked: Bool) {
     priorThreshold = currentThreshold
     priorWindow = window
-    hasPrior = true
-    let reduced = avoidance.reduced(window: window, inFlight: inFlight)
+    canUndo = true
+    wasUndone = false
+    owesNotice = true
+    let reduced = avoidance.reduced(window: window, inFlight: inFlight, isMarked: isMarked)
     slowStartThreshold = max(reduced, 2 * segmentSize)
     isAfterTimeout = false
   }
 
   /// The last reduction was for nothing: nothing was lost (RFC 4015, RFC 9438 section 4.9).
   mutating func undo() {
-    guard hasPrior else { return }
+    guard canUndo else { return }
     window = max(window, priorWindow)
     slowStartThreshold = max(slowStartThreshold, priorThreshold)
     avoidance.undo()
-    hasPrior = false
+    canUndo = false
+    wasUndone = true
+    owesNotice = false
     isAfterTimeout = false
   }
 
