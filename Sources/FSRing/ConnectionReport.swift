@@ -126,7 +126,11 @@ public struct ConnectionReport: BitwiseCopyable {
   public var totalTimeoutRecoveries: UInt16 = 0
   /// Milliseconds spent in them.
   public var totalTimeoutTime: UInt32 = 0
-  private var reserved: UInt64 = 0
+  /// TCP_CONGESTION: a `CongestionAlgorithm`.
+  public var congestionAlgorithm: UInt8 = 0
+  private var reserved1: UInt8 = 0
+  private var reserved2: UInt16 = 0
+  private var reserved4: UInt32 = 0
 
   /// Bytes of a report.
   public static let size = 256

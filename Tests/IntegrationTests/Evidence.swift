@@ -66,7 +66,13 @@ extension Network {
     sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
   ) throws {
     guard let daemon = server.daemon else { return try body() }
-    let before = try Holdings(daemon)
+    // The connection of the command that asked last may not be closed yet.
+    var before = try Holdings(daemon)
+    try waitUntil(seconds: 2, every: 0.05) {
+      let earlier = before
+      before = try Holdings(daemon)
+      return before == earlier
+    }
     try body()
     try waitUntil(seconds: 10, every: 0.1) { try Holdings(daemon) == before }
     let after = try Holdings(daemon)

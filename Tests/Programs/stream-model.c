@@ -471,6 +471,41 @@ static void informations(void) {
   close(fd);
 }
 
+/// How often TCP_INFO is not that of a connection on which bytes have gone both ways.
+static void *askOften(void *context) {
+  int fd = *(int *)context;
+  long wrong = 0;
+  for (int i = 0; i < 200; i++) {
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0 || info.tcpi_state != 1 ||
+        info.tcpi_rtt == 0 || info.tcpi_snd_cwnd < 10)
+      wrong++;
+  }
+  return (void *)wrong;
+}
+
+static void informationForMany(void) {
+  scene = "TCP_INFO, twelve threads";
+  int fd = acceptOne();
+  order('s', 1000);
+  take(fd, 2000, 0, "data");
+  call(send(fd, bytes, 1000, 0), "send");
+  settle();
+  poll(NULL, 0, 60);
+  pthread_t threads[12];
+  long wrong = 0;
+  for (int i = 0; i < 12; i++)
+    if (pthread_create(&threads[i], NULL, askOften, &fd) != 0) die("pthread_create");
+  for (int i = 0; i < 12; i++) {
+    void *answer;
+    pthread_join(threads[i], &answer);
+    wrong += (long)answer;
+  }
+  number(wrong, "wrong answers");
+  finish(fd);
+}
+
 // MARK: TCP_DEFER_ACCEPT
 
 static void deferred(void) {
@@ -506,6 +541,7 @@ static void script(void) {
   urgentSignal();
   lingers();
   informations();
+  informationForMany();
   deferred();
   close(listener);
 }

@@ -8,9 +8,14 @@ import Synchronization
 /// answer within a tenth of a second. No lock is held: other threads of the channel go on meanwhile.
 func inquire(_ fd: Int32, _ report: inout ConnectionReport) -> Bool {
   var inquiry = Inquiry()
-  let asked = withConnection(fd) { socket, channel in
-    channel.ask(socket, &inquiry) ? 0 : failure(EAGAIN)
-  }
+  var asked: Int64
+  var attempts = 0
+  repeat {
+    asked = withConnection(fd) { socket, channel in channel.ask(socket, &inquiry) }
+    // More threads ask than there are places.
+    if asked == failure(EBUSY) { fs_sys_pause_for(50_000) }
+    attempts += 1
+  } while asked == failure(EBUSY) && attempts < 2000
   guard asked == 0 else { return false }
   let channel = ChannelTable.at(inquiry.channel)
   let answered = channel.waitForReport(inquiry)
@@ -33,9 +38,10 @@ private struct Inquiry {
 
 extension UnsafeMutablePointer<Channel> {
   /// Sends an inquiry, if a place for its report is free. The lock is held.
-  fileprivate func ask(_ socket: SocketPointer, _ inquiry: inout Inquiry) -> Bool {
+  fileprivate func ask(_ socket: SocketPointer, _ inquiry: inout Inquiry) -> Int64 {
+    guard isOpen, socket.pointee.state != .failed else { return failure(ENOTCONN) }
     let free = ~pointee.reportsInUse & (1 << ChannelHeader.reportCount &- 1)
-    guard isOpen, socket.pointee.state != .failed, free != 0 else { return false }
+    guard free != 0 else { return failure(EBUSY) }
     inquiry.channel = index
     inquiry.place = UInt32(free.trailingZeroBitCount)
     pointee.inquiries &+= 1
@@ -48,7 +54,7 @@ extension UnsafeMutablePointer<Channel> {
     command.value = Int32(bitPattern: inquiry.number)
     send(command)
     publish()
-    return true
+    return 0
   }
 
   fileprivate func waitForReport(_ inquiry: Inquiry) -> Bool {

@@ -22,10 +22,23 @@ func setCongestionControl(_ socket: SocketPointer, _ setting: OptionSetting) -> 
   return 0
 }
 
-/// Answers TCP_CONGESTION.
-func getCongestionControl(_ socket: SocketPointer, _ reading: OptionReading) -> Int64 {
-  let number = socket.pointee.options.value(KeptOption(FS_OPTION_CONGESTION)) ?? 0
-  let algorithm = CongestionAlgorithm(rawValue: UInt8(truncatingIfNeeded: number)) ?? .cubic
+/// Answers TCP_CONGESTION of a descriptor: without a choice of its own a connection has what the
+/// daemon was started with.
+func getCongestionControl(_ fd: Int32, _ reading: OptionReading) -> Int64 {
+  var number: Int32?
+  let known = withConnection(fd) { socket, _ in
+    number = socket.pointee.options.value(KeptOption(FS_OPTION_CONGESTION))
+    return 0
+  }
+  guard known == 0 else { return known }
+  var report = ConnectionReport()
+  if number == nil, inquire(fd, &report) { number = Int32(report.congestionAlgorithm) }
+  return put(UInt8(truncatingIfNeeded: number ?? 0), reading)
+}
+
+/// Answers with the name of an algorithm.
+private func put(_ number: UInt8, _ reading: OptionReading) -> Int64 {
+  let algorithm = CongestionAlgorithm(rawValue: number) ?? .cubic
   var name = AlgorithmName(repeating: 0)
   for index in 0..<min(algorithm.name.utf8CodeUnitCount, nameCapacity - 1) {
     name[index] = algorithm.name.utf8Start[index]

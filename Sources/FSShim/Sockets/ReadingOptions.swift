@@ -12,6 +12,7 @@ public func fs_getsockopt(
   if descriptorKind(fd) == .connection {
     // What the engine has to be asked, without a lock.
     if level == SOL_TCP, name == TCP_INFO { return getInformation(fd, reading) }
+    if level == SOL_TCP, name == TCP_CONGESTION { return getCongestionControl(fd, reading) }
     if level == SOL_IP, name == IP_MTU { return getPathMTU(fd, reading) }
     if level == SOL_IPV6, name == IPV6_MTU, socketAt(socketIndex(fd)).pointee.isIPv6 {
       return getPathMTU(fd, reading)
@@ -73,7 +74,8 @@ struct OptionReading {
       let number = socket.pointee.options.value(option)
     else { return nil }
     if option == FS_OPTION_PACING_RATE { return getPacingRate(socket, self) }
-    if option == FS_OPTION_CONGESTION { return getCongestionControl(socket, self) }
+    // The kernel's socket has it.
+    if option == FS_OPTION_CONGESTION { return nil }
     return put(number)
   }
 
@@ -96,8 +98,6 @@ struct OptionReading {
       return putPeerName(socket)
     case (SOL_TCP, TCP_MAXSEG):
       return put(maximumSegment(socket))
-    case (SOL_TCP, TCP_CONGESTION):
-      return getCongestionControl(socket, self)
     case (SOL_TCP, TCP_ZEROCOPY_RECEIVE):
       return failure(ENOPROTOOPT)
     case (SOL_SOCKET, SO_INCOMING_CPU):

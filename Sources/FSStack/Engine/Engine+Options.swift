@@ -50,6 +50,8 @@ extension Engine {
       let limit = connections[id].receiveScale == 0 ? 65535 : configuration.receiveBuffer
       connections[id].receiveBuffer = min(max(UInt32(max(value, 0)), 4096), limit)
       connections[id].flags.insert(.receiveBufferLocked)
+    case (Level.socket, 18):  // SO_RCVLOWAT
+      setReceiveLowWater(id, UInt32(max(value, 0)))
     case (Level.tcp, 10):  // TCP_WINDOW_CLAMP; Linux's least is half of SOCK_MIN_RCVBUF
       connections[id].windowClamp = value == 0 ? .max : max(UInt32(max(value, 0)), 1152)
     case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS; the ECN bits are TCP's

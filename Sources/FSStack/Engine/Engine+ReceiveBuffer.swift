@@ -25,6 +25,17 @@ extension Engine {
     if size > connections[id].receiveBuffer { connections[id].receiveBuffer = size }
   }
 
+  /// SO_RCVLOWAT: the application reads nothing before so many bytes have come, so the buffer has to
+  /// hold them (tcp_set_rcvlowat of Linux).
+  mutating func setReceiveLowWater(_ id: ConnectionID, _ bytes: UInt32) {
+    guard !connections[id].flags.contains(.receiveBufferLocked) else { return }
+    let wanted = UInt32(clamping: UInt64(bytes) * 2)
+    let size = min(wanted, largestReceiveBuffer(id))
+    guard size > connections[id].receiveBuffer else { return }
+    connections[id].receiveBuffer = size
+    if shouldUpdateWindow(id) { acknowledgeSoon(id) }
+  }
+
   private func beginReceiveRate(_ id: ConnectionID, _ read: UInt32, now: Instant) {
     let connection = connections[id]
     let rate = ReceiveRate(

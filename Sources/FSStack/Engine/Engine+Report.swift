@@ -70,6 +70,7 @@ extension Engine {
         : connection.congestion.isReducing ? 2 : 0
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
+    report.congestionAlgorithm = connection.congestion.algorithm.rawValue
     report.pacingRate = .max
     report.maximumPacingRate = .max
   }

@@ -56,6 +56,31 @@ import Testing
     #expect((windows.dropFirst(20).max() ?? 0) <= 20_032)
   }
 
+  /// SO_RCVLOWAT: who waits for more than the buffer holds gets a larger one.
+  @Test(arguments: [nil, 100_000] as [Int32?])
+  func lowWater(_ mark: Int32?) {
+    let pair = Pair(
+      .perfect, options: .init(receiveBuffer: 1 << 20, maximumReassembly: 2048),
+      geometry: Self.large)
+    defer { pair.simulation.end() }
+    let client = pair.client.connect(to: pair.simulation.a.address, port: 80)
+    client.sendBuffer = 4 << 20
+    pair.simulation.run(within: .seconds(1)) { !pair.server.accepted.isEmpty }
+    guard let server = pair.server.accept() else {
+      Issue.record("nothing to accept")
+      return
+    }
+    if let mark { server.setOption(level: 1, name: 18, mark) }
+    client.send(300_000)
+    pair.client.run()
+    pair.simulation.run(for: .seconds(2))
+    if let mark {
+      #expect(server.unread >= Int(mark), "\(server.unread)")
+    } else {
+      #expect(server.unread < 70_000, "\(server.unread)")
+    }
+  }
+
   /// The configuration's bound.
   @Test func bounded() {
     let (_, largest, isComplete) = transfer(2_000_000, receiveBuffer: 100_000)
