@@ -55,6 +55,12 @@ extension Engine {
       fail(id, SocketError.connectionReset)
       count += 1
     }
+    for raw in 0..<halfOpen.records.watermark where count < limit {
+      let id = HalfOpenID(raw: raw)
+      guard halfOpen.records.isAllocated(id) else { continue }
+      abort(id)
+      count += 1
+    }
     return count
   }
 
@@ -198,6 +204,10 @@ extension Engine {
       let id = ConnectionID(raw: raw)
       if connections.isAllocated(id), connections[id].endpoint == endpoint { abort(id) }
     }
+    for raw in 0..<halfOpen.records.watermark {
+      let id = HalfOpenID(raw: raw)
+      if halfOpen.records.isAllocated(id), halfOpen.records[id].endpoint == endpoint { abort(id) }
+    }
     listeners.removeEndpoint(endpoint)
   }
 
@@ -217,12 +227,18 @@ extension Engine {
     listeners.leave(channel, listener: number)
   }
 
-  /// Connections whose local port this is.
+  /// Connections whose local port this is, half-open ones too.
   public func connectionCount(onPort port: UInt16) -> Int {
     var count = 0
     for raw in 0..<connections.watermark {
       let id = ConnectionID(raw: raw)
       if connections.isAllocated(id), connections[id].flow.localPort == port { count += 1 }
+    }
+    for raw in 0..<halfOpen.records.watermark {
+      let id = HalfOpenID(raw: raw)
+      if halfOpen.records.isAllocated(id), halfOpen.records[id].flow.localPort == port {
+        count += 1
+      }
     }
     return count
   }
@@ -236,6 +252,7 @@ extension Engine {
       let id = ConnectionID(raw: raw)
       if connections.isAllocated(id) { states[connections[id].state, default: 0] += 1 }
     }
+    states[.synReceived, default: 0] += Int(halfOpen.records.count)
     states[.timeWait] = Int(timeWait.records.count)
     var reasons: [DropReason: UInt64] = [:]
     for reason in DropReason.allCases { reasons[reason] = drops[Int(reason.rawValue)] }

@@ -11,12 +11,18 @@ extension Engine {
     configuration.ecn == .request || connections[id].congestion.algorithm == .dctcp
   }
 
-  /// A SYN arrives. One that is itself ECN-capable does not follow the standard: as Linux, no ECN
-  /// with that peer, except for DCTCP, which wants it so.
-  mutating func negotiateECN(_ id: ConnectionID, synchronize segment: inout Segment) {
+  /// Whether a SYN asks for it, and gets it. One that is itself ECN-capable does not follow the
+  /// standard: as Linux, no ECN with that peer, except for DCTCP, which wants it so.
+  func acceptsECN(
+    _ segment: borrowing Segment, algorithm: CongestionAlgorithm
+  ) -> Bool {
     let isOrdinary = segment.ecn == .notCapable && configuration.ecn != .off
-    let accepts = isOrdinary || connections[id].congestion.algorithm == .dctcp
-    if accepts, segment.flags.isSuperset(of: [.ece, .cwr]) {
+    return (isOrdinary || algorithm == .dctcp) && segment.flags.isSuperset(of: [.ece, .cwr])
+  }
+
+  /// A SYN arrives that crosses ours.
+  mutating func negotiateECN(_ id: ConnectionID, synchronize segment: inout Segment) {
+    if acceptsECN(segment, algorithm: connections[id].congestion.algorithm) {
       connections[id].ecn.insert(.negotiated)
     } else {
       // Also when an earlier SYN had asked (section 6.1.1.1): the peer has given it up.

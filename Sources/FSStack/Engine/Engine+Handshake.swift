@@ -1,4 +1,5 @@
 // The handshake: SYN-SENT and SYN-RECEIVED of RFC 9293 section 3.10.7, and the SYNs on their way out.
+// Passive opens are in the SYN cache (Engine+HalfOpen) until the segment that completes them.
 
 extension Engine {
   // MARK: SYN-SENT (section 3.10.7.3)
@@ -62,7 +63,7 @@ extension Engine {
         connections[id].congestion.synchronizedAfterLosses(
           segmentSize: connections[id].segmentSize)
       }
-    } else {
+    } else if connections[id].timedAt != .never {
       connections[id].roundTrip.sample(now - connections[id].timedAt)
     }
     connections[id].flags.remove(.timing)

@@ -34,7 +34,7 @@ extension Engine {
   }
 
   /// The smallest shift with which the window field can express the buffer (RFC 7323 section 2).
-  private static func windowScale(_ buffer: UInt32) -> UInt8 {
+  static func windowScale(_ buffer: UInt32) -> UInt8 {
     var scale: UInt8 = 0
     while scale < 14 && buffer >> UInt32(scale) > 65535 { scale += 1 }
     return scale
@@ -64,13 +64,11 @@ extension Engine {
     connections[id].state = .closed
   }
 
-  /// A connection in SYN-RECEIVED, or not yet given to an acceptor, leaves its endpoint.
+  /// A connection that no acceptor has been given leaves its endpoint.
   private mutating func leaveEndpoint(_ id: ConnectionID, _ endpoint: EndpointID) {
     if ownerLinks.contains(id) {
       ownerLinks.remove(id, from: &listeners.endpoints[endpoint].pending)
       listeners.endpoints[endpoint].pendingCount -= 1
-    } else {
-      listeners.endpoints[endpoint].halfOpen -= 1
     }
     connections[id].endpoint = .none
   }

@@ -4,51 +4,82 @@ extension Engine {
   /// A segment for no connection: for a listener, or for nobody (RFC 9293 section 3.10.7.1, .2).
   /// `initial` is our initial sequence number when the flow was in TIME-WAIT.
   mutating func listenSegmentArrives(
-    _ segment: inout Segment, _ flow: Flow, hash: UInt64, interface: Int,
-    initial: SequenceNumber?, now: Instant
+    _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow, hash: UInt64,
+    interface: Int, initial: SequenceNumber?, now: Instant
   ) {
     if segment.flags.contains(.rst) {
       drop(.noListener)
       return
     }
-    guard let endpoint = listeners.find(flow.local, port: flow.localPort),
-      listeners.accepts(endpoint, flow.local), segment.flags.contains(.syn),
-      !segment.flags.contains(.ack)
-    else {
-      drop(.noListener)
-      sendReset(answering: &segment, flow, interface: interface)
-      return
+    if let endpoint = listeners.find(flow.local, port: flow.localPort),
+      listeners.accepts(endpoint, flow.local)
+    {
+      if !segment.flags.contains(.ack) {
+        synchronizeArrives(
+          &segment, flow, hash: hash, endpoint: endpoint, interface: interface, initial: initial,
+          now: now)
+        return
+      }
+      let isCookie =
+        unsafe !segment.flags.contains(.syn)
+        && cookieArrives(
+          &segment, payload, flow, hash: hash, endpoint: endpoint, interface: interface, now: now)
+      if isCookie { return }
     }
-    let waiting =
-      listeners.endpoints[endpoint].halfOpen
-      + listeners.endpoints[endpoint].pendingCount
-    guard waiting < listeners.endpoints[endpoint].backlog else {
-      // The peer will try again (as Linux without SYN cookies).
-      drop(.listenQueueFull)
-      return
-    }
-    var connection = makeConnection(
-      flow, state: .synReceived, interface: interface, nextHop: segment.sourceMAC,
-      vlan: segment.vlan, pathMTU: interfaces[interface].mtu, initial: initial, now: now)
-    connection.flags.insert(.passive)
-    connection.endpoint = endpoint
-    connection.receiveNext = segment.sequence + 1
-    connection.receiveEdge = connection.receiveNext + min(connection.receiveBuffer, 65535)
-    connection.sendWindow = UInt32(segment.window)
-    connection.largestSendWindow = UInt32(segment.window)
-    guard let id = insert(connection, hash: hash) else { return }
-    acceptOptions(id, &segment, now: now)
-    negotiateECN(id, synchronize: &segment)
-    listeners.endpoints[endpoint].halfOpen += 1
-    counters.passiveOpens += 1
-    scheduleOutput(id)
+    drop(.noListener)
+    sendReset(answering: &segment, flow, interface: interface)
   }
 
-  /// The handshake of a passive open is complete: an acceptor gets the connection, or it waits for
-  /// one.
+  /// What is known of a passive open when its handshake completes.
+  struct PassiveOpen {
+    var offer: SynchronizeOffer
+    /// Our initial sequence number.
+    var initial: SequenceNumber
+    var endpoint: EndpointID
+    var interface: Int
+    /// When the only SYN-ACK was sent; never, when there were several or nobody knows.
+    var sentAt = Instant.never
+    var isRetransmitted = false
+    /// Expiries of the SYN-ACK's timer.
+    var attempts: UInt8 = 0
+  }
+
+  /// The handshake of a passive open is complete. The record, or the cookie, becomes a connection in
+  /// SYN-RECEIVED, and the segment takes its ordinary way from there, with its data.
+  mutating func completePassiveOpen(
+    _ open: PassiveOpen, _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow,
+    hash: UInt64, now: Instant
+  ) {
+    var connection = makeConnection(
+      flow, state: .synReceived, interface: open.interface, nextHop: segment.sourceMAC,
+      vlan: segment.vlan, pathMTU: interfaces[open.interface].mtu, initial: open.initial, now: now)
+    connection.flags.insert(.passive)
+    if open.isRetransmitted { connection.flags.insert(.synchronizeRetransmitted) }
+    connection.attempts = open.attempts
+    connection.tally.segmentsOut = 1
+    connection.timedAt = open.sentAt
+    connection.endpoint = open.endpoint
+    connection.sendNext = open.initial + 1
+    connection.sendMaximum = open.initial + 1
+    connection.receiveNext = open.offer.sequence + 1
+    connection.receiveEdge = connection.receiveNext + firstWindow
+    connection.lastAcknowledgementSent = connection.receiveNext
+    guard let id = insert(connection, hash: hash) else { return }
+    var synchronize = open.offer.segment
+    acceptOptions(id, &synchronize, now: now)
+    if open.offer.flags.contains(.congestionNotification) {
+      connections[id].ecn.insert(.negotiated)
+    }
+    counters.passiveOpens += 1
+    unsafe synReceivedSegmentArrives(id, &segment, payload, now: now)
+    // Whoever calls has made sure that the segment completes the handshake. If not, nothing that has
+    // no timer may stay.
+    if connections.isAllocated(id), connections[id].state == .synReceived { retire(id) }
+  }
+
+  /// A connection of a passive open is established: an acceptor gets it, or it waits for one.
   mutating func acceptEstablished(_ id: ConnectionID) {
     let endpoint = connections[id].endpoint
-    listeners.endpoints[endpoint].halfOpen -= 1
     if !assign(id, from: endpoint) {
       counters.acceptsGlobal += 1
       wait(id, at: endpoint)
@@ -121,5 +152,18 @@ extension Engine {
   func releaseSlot(_ id: ConnectionID) {
     channels[connections[id].channel].release(connections[id].slot)
     connections[id].slot = .max
+  }
+}
+
+extension Engine.PassiveOpen {
+  /// What a record of the SYN cache says.
+  init(_ record: HalfOpen) {
+    offer = record.offer
+    initial = record.initial
+    endpoint = record.endpoint
+    interface = Int(record.interface)
+    sentAt = record.isRetransmitted ? .never : record.sentAt
+    isRetransmitted = record.isRetransmitted
+    attempts = record.attempts
   }
 }

@@ -48,24 +48,29 @@ extension Engine {
     if segment.options.malformed { drop(.tcpOptionMalformed) }
     let flow = Flow(segment)
     let hash = secret.hash(flow)
+    let payload = unsafe UnsafeRawBufferPointer(
+      rebasing: frame[segment.payloadOffset..<segment.payloadOffset + segment.payloadLength])
     if let id = find(flow, hash: hash) {
-      let payload = unsafe UnsafeRawBufferPointer(
-        rebasing: frame[segment.payloadOffset..<segment.payloadOffset + segment.payloadLength])
       unsafe segmentArrives(id, &segment, payload, now: now)
       return .done
     }
-    return missed(
-      &segment, flow, hash: hash, interface: interface, now: now, mayHandOver: mayHandOver)
+    return unsafe missed(
+      &segment, payload, flow, hash: hash, interface: interface, now: now,
+      mayHandOver: mayHandOver)
   }
 
   /// A segment of a flow that is not in the local established table.
   @inline(never)
   private mutating func missed(
-    _ segment: inout Segment, _ flow: Flow, hash: UInt64, interface: Int, now: Instant,
-    mayHandOver: Bool
+    _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow, hash: UInt64,
+    interface: Int, now: Instant, mayHandOver: Bool
   ) -> Verdict {
     guard localAddresses.contains(segment.destination) else {
       drop(.destinationNotLocal)
+      return .done
+    }
+    if !halfOpen.isEmpty, let id = halfOpen.find(flow, hash: hash) {
+      unsafe halfOpenSegmentArrives(id, &segment, payload, hash: hash, now: now)
       return .done
     }
     var initial: SequenceNumber?
@@ -79,8 +84,8 @@ extension Engine {
         return .handOver(engine: owner)
       }
     }
-    listenSegmentArrives(
-      &segment, flow, hash: hash, interface: interface, initial: initial, now: now)
+    unsafe listenSegmentArrives(
+      &segment, payload, flow, hash: hash, interface: interface, initial: initial, now: now)
     return .done
   }
 

@@ -8,13 +8,15 @@ extension Engine {
       if connections.isAllocated(id), connections[id].state != .closed { armTimers(id) }
     }
     timeWait.expire(now: now)
+    expireHalfOpen(now: now)
   }
 
   /// A moment before which no timer is due; it may be early, never late.
   public func nextDeadline() -> Instant? {
-    let deadline = timers.nextDeadline()
-    guard let wait = timeWait.nextDeadline else { return deadline }
-    return min(deadline ?? .never, wait)
+    let deadline = min(
+      timers.nextDeadline() ?? .never,
+      min(timeWait.nextDeadline ?? .never, halfOpen.nextDeadline ?? .never))
+    return deadline == .never ? nil : deadline
   }
 
   private mutating func run(_ id: ConnectionID, now: Instant) {

@@ -20,6 +20,7 @@ public struct Engine: ~Copyable {
   let connections: Slab<ConnectionID, Connection>
   /// The local established table.
   let flows: HashIndex
+  var halfOpen: HalfOpenTable
   var timeWait: TimeWaitTable
   var listeners: ListenTable
   var timers: TimerWheel
@@ -59,6 +60,7 @@ public struct Engine: ~Copyable {
     let capacity = configuration.maximumConnections
     connections = Slab(capacity: capacity)
     flows = HashIndex(capacity: capacity)
+    halfOpen = HalfOpenTable(capacity: configuration.maximumHalfOpen, secret: secret)
     timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
     listeners = ListenTable(
       capacity: configuration.maximumListeners, acceptorCapacity: configuration.maximumAcceptors)
@@ -78,6 +80,7 @@ public struct Engine: ~Copyable {
     }
     connections.deallocate()
     flows.deallocate()
+    halfOpen.deallocate()
     timeWait.deallocate()
     listeners.deallocate()
     timers.deallocate()

@@ -12,6 +12,8 @@ public struct EngineConfiguration: Sendable {
   public var activePorts: ClosedRange<UInt16> = 36864...57343
   /// Connections that the engine can hold.
   public var maximumConnections = 131_072
+  /// Half-open connections that it remembers, of all endpoints; beyond them cookies must do.
+  public var maximumHalfOpen = 65_536
   /// Connections in TIME-WAIT that it remembers.
   public var maximumTimeWait = 131_072
   /// Channels that it can serve.

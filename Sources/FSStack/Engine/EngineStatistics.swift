@@ -48,6 +48,12 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var partialChecksums: UInt64 = 0
   /// New connections in place of one in TIME-WAIT.
   public var timeWaitReused: UInt64 = 0
+  /// SYNs answered with a cookie, because the listener's SYN cache was full (RFC 4987).
+  public var cookiesSent: UInt64 = 0
+  /// Connections opened by the acknowledgement of a cookie.
+  public var cookiesReceived: UInt64 = 0
+  /// Acknowledgements that were taken for a cookie's and were none, or came too late.
+  public var cookiesFailed: UInt64 = 0
   /// Commands executed.
   public var commands: UInt64 = 0
   /// Events posted.

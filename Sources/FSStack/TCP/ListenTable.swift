@@ -17,13 +17,53 @@ struct Endpoint {
   var listenerCount = 0
   /// The longest of their backlogs.
   var backlog = 0
-  /// Connections in SYN-RECEIVED.
+  /// Its half-open connections, in the SYN cache.
   var halfOpen = 0
+  /// Those of them whose timer has not expired yet.
+  var young = 0
+  /// When a SYN was last answered with a cookie.
+  var cookieSentAt = Instant.never
+  /// Times that a SYN-ACK is sent again (Linux's tcp_synack_retries; TCP_SYNCNT of the listener).
+  var synchronizeRetries: UInt8 = 5
+  /// TCP_DEFER_ACCEPT: expiries of the SYN-ACK's timer for which a connection is not given to
+  /// anyone before it has brought data; 0 for none. `deferAccept(seconds:)` converts.
+  var deferAccept: UInt8 = 0
   /// Connections that no acceptor has been given yet, oldest first.
   var pending = ListHead<ConnectionID>()
   var pendingCount = 0
   /// Its acceptors; the next connection goes to the first that can take one.
   var acceptors = ListHead<AcceptorID>()
+}
+
+extension Endpoint {
+  /// Whether another connection may wait for an acceptor: one more than the backlog, as in Linux.
+  var hasRoom: Bool { pendingCount <= backlog }
+
+  /// Expiries after which a half-open connection is given up. As in Linux half of the backlog is
+  /// kept for those that have just come: the more old ones there are, the earlier they go.
+  var synchronizeAttempts: UInt8 {
+    guard halfOpen * 2 > max(8, backlog) else { return synchronizeRetries }
+    var attempts = synchronizeRetries
+    var young = self.young * 2
+    while attempts > 2 && halfOpen >= young {
+      attempts -= 1
+      young *= 2
+    }
+    return attempts
+  }
+
+  /// TCP_DEFER_ACCEPT in seconds as a number of expiries, as Linux's secs_to_retrans: the first that
+  /// comes no earlier.
+  static func deferAccept(seconds: Int) -> UInt8 {
+    guard seconds > 0 else { return 0 }
+    var expiries: UInt8 = 1
+    var period = 1
+    while seconds > period && expiries < 255 {
+      period += Int(HalfOpenTable.timeout(expiries).nanoseconds / 1_000_000_000)
+      expiries += 1
+    }
+    return expiries
+  }
 }
 
 /// A channel that takes connections of a listener.

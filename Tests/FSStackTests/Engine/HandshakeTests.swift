@@ -63,15 +63,14 @@ import Testing
       (
         "A> SYN ACK 0 ack 1",
         [
-          "0 B> SYN 0", "0 A> SYN ACK 0 ack 1", "1001 A> SYN ACK 0 ack 1", "1001 B> SYN 0",
-          "1001 A> SYN ACK 0 ack 1", "1001 B> ACK 1 ack 1", "1001 B> ACK 1 ack 1",
+          "0 B> SYN 0", "0 A> SYN ACK 0 ack 1", "1000 A> SYN ACK 0 ack 1", "1000 B> ACK 1 ack 1",
         ]
       ),
       (
         "B> ACK 1 ack 1",
         [
-          "0 B> SYN 0", "0 A> SYN ACK 0 ack 1", "0 B> ACK 1 ack 1", "1001 A> SYN ACK 0 ack 1",
-          "1001 B> ACK 1 ack 1",
+          "0 B> SYN 0", "0 A> SYN ACK 0 ack 1", "0 B> ACK 1 ack 1", "1000 A> SYN ACK 0 ack 1",
+          "1000 B> ACK 1 ack 1",
         ]
       ),
     ]

@@ -285,15 +285,30 @@ struct Invariants {
     let endpoints = engine.listeners.endpoints
     for raw in 0..<endpoints.watermark where endpoints.isAllocated(EndpointID(raw: raw)) {
       let endpoint = endpoints[EndpointID(raw: raw)]
-      let own = all.filter { $0.endpoint == EndpointID(raw: raw) }
-      let halfOpen = own.count { $0.state == .synReceived }
+      let pending = all.count { $0.endpoint == EndpointID(raw: raw) }
       expect(
-        halfOpen == endpoint.halfOpen,
-        "endpoint \(raw): \(halfOpen) half-open, \(endpoint.halfOpen) counted")
+        pending == endpoint.pendingCount,
+        "endpoint \(raw): \(pending) pending, \(endpoint.pendingCount) counted")
+      let halfOpen = Self.halfOpen(of: engine).filter { $0.endpoint == EndpointID(raw: raw) }
       expect(
-        own.count - halfOpen == endpoint.pendingCount,
-        "endpoint \(raw): \(own.count - halfOpen) pending, \(endpoint.pendingCount) counted")
+        halfOpen.count == endpoint.halfOpen && endpoint.halfOpen <= endpoint.backlog,
+        "endpoint \(raw): \(halfOpen.count) half-open, \(endpoint.halfOpen) counted")
+      expect(
+        halfOpen.count { $0.attempts == 0 } == endpoint.young,
+        "endpoint \(raw): \(endpoint.young) young counted")
     }
+    for record in Self.halfOpen(of: engine) {
+      let hash = engine.secret.hash(record.flow)
+      expect(engine.find(record.flow, hash: hash) == nil, "half-open and a connection")
+      expect(engine.timeWait.find(record.flow, hash: hash) == nil, "half-open and in TIME-WAIT")
+      expect(engine.halfOpen.find(record.flow, hash: hash) != nil, "half-open and not found")
+    }
+  }
+
+  private static func halfOpen(of engine: borrowing Engine) -> [HalfOpen] {
+    let records = engine.halfOpen.records
+    return (0..<records.watermark).map(HalfOpenID.init(raw:))
+      .filter(records.isAllocated).map { records[$0] }
   }
 
   private static func connections(of engine: borrowing Engine) -> [Connection] {
