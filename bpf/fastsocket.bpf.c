@@ -216,6 +216,18 @@ static __always_inline int tcp(struct xdp_md *ctx, struct flow *flow, const stru
   return decide(ctx, flow, header->syn && !header->ack, REDIRECTED_TCP);
 }
 
+// The first fragment of a larger packet, of which only the ports are certain to be there. If the flow is
+// ours it goes to the stack, which drops it: the kernel, which would have the later fragments, never
+// sees the packet, and cannot answer with a RST what it knows nothing of.
+static __always_inline int first_fragment(struct xdp_md *ctx, struct flow *flow,
+                                          const __be16 *ports_at, const void *end) {
+  if ((const void *)(ports_at + 2) > end)
+    return pass(PASSED_MALFORMED);
+  flow->remote_port = ports_at[0];
+  flow->local_port = ports_at[1];
+  return decide(ctx, flow, false, REDIRECTED_TCP);
+}
+
 // An ICMP error quotes a packet that this host sent: its source is local. Only the ports of the
 // TCP header have to be there.
 static __always_inline int quoted_ports(struct xdp_md *ctx, struct flow *flow,
@@ -265,43 +277,71 @@ static __always_inline int icmp6(struct xdp_md *ctx, const struct icmp_header *h
 static __always_inline int ipv4(struct xdp_md *ctx, const struct iphdr *header, const void *end) {
   if ((const void *)(header + 1) > end || header->version != 4 || header->ihl < 5)
     return pass(PASSED_MALFORMED);
-  // Reassembly is the kernel's business: any fragment, the first one too.
-  if (header->frag_off & bpf_htons(0x3fff))
+  // Later fragments have no ports; they are of no use without the first.
+  if (header->frag_off & bpf_htons(0x1fff))
     return pass(PASSED_FRAGMENT);
+  bool is_fragment = header->frag_off & bpf_htons(0x2000);
   const void *payload = (const void *)header + header->ihl * 4;
   if (header->protocol == IPPROTO_TCP) {
     struct flow flow = {
         .local = mapped(header->daddr), .remote = mapped(header->saddr), .ipv4 = true};
-    return tcp(ctx, &flow, payload, end);
+    return is_fragment ? first_fragment(ctx, &flow, payload, end) : tcp(ctx, &flow, payload, end);
   }
+  if (is_fragment)
+    return pass(PASSED_FRAGMENT);
   if (header->protocol == IPPROTO_ICMP)
     return icmp4(ctx, payload, end);
   return pass(PASSED_OTHER_PROTOCOL);
 }
 
-// TCP behind extension headers is left to the kernel, whose listener has the same port: it is too
-// rare to deserve a parser here.
+// As many as the stack walks (Sources/FSStack/Wire/NetworkLayer.swift).
+#define MAXIMUM_EXTENSION_HEADERS 8
+
+// Fragment, hop-by-hop, routing and destination options header begin alike.
+struct extension_header {
+  __u8 next;
+  __u8 length;  // of the others: in units of eight bytes, the first not counted
+  __be16 offset;  // of a fragment
+  __be32 identification;
+};
+
+// Walks the extension headers, but judges none: what the stack does not accept it drops, where the
+// kernel, which knows nothing of our flows, would answer with RST.
 static __always_inline int ipv6(struct xdp_md *ctx, const struct ipv6hdr *header,
                                 const void *end) {
   if ((const void *)(header + 1) > end || header->version != 6)
     return pass(PASSED_MALFORMED);
-  switch (header->nexthdr) {
-  case IPPROTO_TCP: {
-    struct flow flow = {.local = copied(&header->daddr), .remote = copied(&header->saddr)};
-    return tcp(ctx, &flow, (const void *)(header + 1), end);
+  const void *payload = header + 1;
+  __u8 next = header->nexthdr;
+  bool is_fragment = false;
+  for (int i = 0; i <= MAXIMUM_EXTENSION_HEADERS; i++) {
+    if (next == IPPROTO_TCP) {
+      struct flow flow = {.local = copied(&header->daddr), .remote = copied(&header->saddr)};
+      return is_fragment ? first_fragment(ctx, &flow, payload, end)
+                         : tcp(ctx, &flow, payload, end);
+    }
+    if (next == IPPROTO_ICMPV6)
+      return is_fragment ? pass(PASSED_FRAGMENT) : icmp6(ctx, payload, end);
+    if (next == IPPROTO_AH)
+      return pass(PASSED_EXTENSION_HEADER);
+    if (next != IPPROTO_FRAGMENT && next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+        next != IPPROTO_DSTOPTS)
+      return pass(is_fragment ? PASSED_FRAGMENT : PASSED_OTHER_PROTOCOL);
+
+    const struct extension_header *extension = payload;
+    if ((const void *)(extension + 1) > end)
+      return pass(PASSED_MALFORMED);
+    if (next == IPPROTO_FRAGMENT) {
+      if (extension->offset & bpf_htons(0xfff8))
+        return pass(PASSED_FRAGMENT);
+      is_fragment |= extension->offset & bpf_htons(1);
+      payload += sizeof(*extension);
+    } else {
+      payload += sizeof(*extension) + extension->length * 8;
+    }
+    next = extension->next;
   }
-  case IPPROTO_ICMPV6:
-    return icmp6(ctx, (const void *)(header + 1), end);
-  case IPPROTO_FRAGMENT:
-    return pass(PASSED_FRAGMENT);
-  case IPPROTO_HOPOPTS:
-  case IPPROTO_ROUTING:
-  case IPPROTO_DSTOPTS:
-  case IPPROTO_AH:
-    return pass(PASSED_EXTENSION_HEADER);
-  default:
-    return pass(PASSED_OTHER_PROTOCOL);
-  }
+  return pass(PASSED_EXTENSION_HEADER);
 }
 
 struct vlan_header {

@@ -51,6 +51,21 @@ import Testing
       Case(
         name: "first fragment",
         frame: Frame.ethernet(0x0800, Frame.ipv4(fragment: 0x2000, owned)),
+        outcome: \.redirectedTCP),
+      Case(
+        name: "first fragment with eight bytes",
+        frame: Frame.ethernet(0x0800, Frame.ipv4(fragment: 0x2000, Array(owned.prefix(8)))),
+        outcome: \.redirectedTCP),
+      Case(
+        name: "first fragment, the kernel's",
+        frame: Frame.ethernet(0x0800, Frame.ipv4(fragment: 0x2000, Frame.tcp(to: 22))),
+        outcome: \.passedOtherPort),
+      Case(
+        name: "first fragment of ICMP",
+        frame: Frame.ethernet(
+          0x0800,
+          Frame.ipv4(protocol: 1, fragment: 0x2000, Frame.icmp(3, 4, Frame.quoted(from: listening)))
+        ),
         outcome: \.passedFragment),
       Case(
         name: "last fragment",
@@ -76,6 +91,16 @@ import Testing
     ]
   }
 
+  /// TCP for an owned port behind extension headers, of which the first has number `first`.
+  static func extended(
+    _ name: String, _ first: UInt8, _ headers: [UInt8], _ outcome: KeyPath<XDPCounters, UInt64>
+  ) -> Case {
+    let payload = headers + Frame.tcp(to: wildcard6)
+    return Case(
+      name: name, frame: Frame.ethernet(0x86dd, Frame.ipv6(next: first, payload)),
+      outcome: outcome)
+  }
+
   /// IPv6, ICMP and what is broken.
   static var others: [Case] {
     let toPort6 = { (port: UInt16) in Frame.ethernet(0x86dd, Frame.ipv6(Frame.tcp(to: port))) }
@@ -95,11 +120,25 @@ import Testing
       Case(
         name: "IPv6 hop-by-hop",
         frame: Frame.ethernet(0x86dd, Frame.ipv6(next: 0, [6, 0, 1, 4, 0, 0, 0, 0] + owned)),
-        outcome: \.passedExtensionHeader),
-      Case(
-        name: "IPv6 fragment",
-        frame: Frame.ethernet(0x86dd, Frame.ipv6(next: 44, [6, 0, 0, 0, 0, 0, 0, 1] + owned)),
-        outcome: \.passedFragment),
+        outcome: \.passedOtherPort),
+      extended("hop-by-hop, ours", 0, [6, 0, 1, 4, 0, 0, 0, 0], \.redirectedTCP),
+      extended(
+        "three headers", 0,
+        [43, 0, 1, 4, 0, 0, 0, 0] + [60, 0, 0, 0, 0, 0, 0, 0] + [6, 1, 1, 12]
+          + [UInt8](repeating: 0, count: 12), \.redirectedTCP),
+      extended(
+        "eight headers", 60, (0..<8).flatMap { [$0 == 7 ? 6 : 60, 0, 1, 4, 0, 0, 0, 0] },
+        \.redirectedTCP),
+      extended(
+        "nine headers", 60, (0..<9).flatMap { [$0 == 8 ? 6 : 60, 0, 1, 4, 0, 0, 0, 0] },
+        \.passedExtensionHeader),
+      extended("header beyond the frame", 60, [6, 255, 1, 4, 0, 0, 0, 0], \.passedMalformed),
+      extended("authentication", 51, [6, 4, 0, 0, 0, 0, 0, 0], \.passedExtensionHeader),
+      extended("atomic fragment", 44, [6, 0, 0, 0, 0, 0, 0, 1], \.redirectedTCP),
+      extended("IPv6 first fragment", 44, [6, 0, 0, 1, 0, 0, 0, 1], \.redirectedTCP),
+      extended("IPv6 later fragment", 44, [6, 0, 0, 8, 0, 0, 0, 1], \.passedFragment),
+      extended("fragment of UDP", 44, [17, 0, 0, 1, 0, 0, 0, 1], \.passedFragment),
+      extended("UDP behind options", 60, [17, 0, 1, 4, 0, 0, 0, 0], \.passedOtherProtocol),
       Case(name: "echo", frame: icmp(Frame.icmp(8)), outcome: \.passedOtherProtocol),
       Case(
         name: "unreachable, ours", frame: icmp(Frame.icmp(3, 4, Frame.quoted(from: listening))),

@@ -33,7 +33,7 @@ extension Engine {
   ) -> Bool {
     if advance < 0 {
       // Old, but not too old: the rest of the segment is good.
-      if UInt32(bitPattern: 0 &- advance) <= max(connections[id].largestSendWindow, 65535) {
+      if UInt32(bitPattern: 0 &- advance) <= connections[id].largestSendWindow {
         return true
       }
     }
@@ -102,6 +102,8 @@ extension Engine {
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].attempts = 0
+    connections[id].softError = 0
+    if connections[id].pathSearch != .none { pathProbeAcknowledged(id, now: now) }
     var roundTrip: Interval?
     if connections[id].flags.contains(.timing), acknowledgement >= connections[id].timedSequence {
       let measured = now - connections[id].timedAt

@@ -7,6 +7,10 @@ extension Engine {
   mutating func connect(_ command: Command, _ channel: ChannelID, now: Instant) {
     let remote = IPAddress(high: command.remoteHigh, low: command.remoteLow)
     var local = IPAddress(high: command.localHigh, low: command.localLow)
+    guard isPossibleDestination(remote) else {
+      refuse(command, channel, local, remote, SocketError.networkUnreachable, now: now)
+      return
+    }
     let path = paths.find(remote)
     if local.isUnspecified, let path { local = path.source }
     guard !local.isUnspecified, let interface = path?.interface, interface < interfaces.count,
@@ -41,10 +45,18 @@ extension Engine {
       refuse(command, channel, local, remote, SocketError.noBufferSpace, now: now)
       return
     }
+    adoptPathSize(id, now: now)
     attach(id, to: channel, slot: command.slot)
     connections[id].unacknowledgedSince = now
     counters.activeOpens += 1
     scheduleOutput(id)
+  }
+
+  /// Whether an address can be that of one other host (MUST-46). Broadcast addresses of subnets have no
+  /// path: the kernel says so.
+  private func isPossibleDestination(_ address: IPAddress) -> Bool {
+    !address.isMulticast && !address.isUnspecified && !address.isLoopback
+      && !localAddresses.contains(address)
   }
 
   private func attach(_ id: ConnectionID, to channel: ChannelID, slot: UInt32) {

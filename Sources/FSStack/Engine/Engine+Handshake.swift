@@ -139,6 +139,10 @@ extension Engine {
       return
     }
     if !crosses, !isAcceptable(id, &segment, now: now) { return }
+    if flags.contains(.rst), segment.sequence != receiveNext {
+      challenge(id, now: now)
+      return
+    }
     if flags.contains(.rst) {
       counters.resetsReceived += 1
       // A passive open returns to LISTEN and tells nobody (section 3.10.7.4, second step).

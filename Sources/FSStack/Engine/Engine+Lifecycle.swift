@@ -57,6 +57,7 @@ extension Engine {
       receiveRates.free(connections[id].receiveRate)
       connections[id].receiveRate = .none
     }
+    endPathSearch(id)
     let endpoint = connections[id].endpoint
     if endpoint != .none {
       leaveEndpoint(id, endpoint)

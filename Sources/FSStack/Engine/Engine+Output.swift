@@ -51,6 +51,9 @@ extension Engine {
   private mutating func sendQueued(_ id: ConnectionID, now: Instant) -> Bool {
     restartAfterIdle(id, now: now)
     let before = connections[id].sendNext
+    if connections[id].pathSearch != .none {
+      guard probePath(id, now: now) else { return false }
+    }
     let isDone = sendPermitted(id, now: now)
     validateWindow(id, hasSent: connections[id].sendNext != before, now: now)
     return isDone
@@ -84,7 +87,7 @@ extension Engine {
   }
 
   /// Sends the bytes at SND.NXT and moves it on.
-  private mutating func sendNext(
+  mutating func sendNext(
     _ id: ConnectionID, length: Int, finishes: Bool, isLast: Bool, now: Instant
   ) -> Bool {
     let sequence = connections[id].sendNext

@@ -65,6 +65,7 @@ extension Engine {
     connection.receiveEdge = connection.receiveNext + firstWindow
     connection.lastAcknowledgementSent = connection.receiveNext
     guard let id = insert(connection, hash: hash) else { return }
+    adoptPathSize(id, now: now)
     var synchronize = open.offer.segment
     acceptOptions(id, &synchronize, now: now)
     if open.offer.flags.contains(.congestionNotification) {

@@ -33,6 +33,7 @@ extension Engine {
       inFlight: UInt32(max(flight, 0)), segmentSize: connections[id].segmentSize,
       isFirst: isFirst, now: now)
     refreshNextHop(id)
+    suspectBlackHole(id, now: now)
     goBack(id)
     connections[id].retransmitAt = now + connections[id].roundTrip.current
     scheduleOutput(id)
@@ -79,7 +80,8 @@ extension Engine {
     if connections[id].flags.contains(.orphaned) {
       abort(id)
     } else {
-      fail(id, SocketError.timedOut)
+      let reason = connections[id].softError
+      fail(id, reason != 0 ? reason : SocketError.timedOut)
     }
   }
 

@@ -10,6 +10,7 @@ extension Engine {
   mutating func transmit(
     _ id: ConnectionID, at sequence: SequenceNumber, length: Int, flags: TCPFlags, now: Instant
   ) -> Bool {
+    if connections[id].pathSearch != .none { noteTransmission(id, sequence, length) }
     let interface = Int(connections[id].interface)
     let queue = interfaces[interface].transmit
     guard let frame = queue.allocate() else {

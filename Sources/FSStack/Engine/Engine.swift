@@ -27,6 +27,8 @@ public struct Engine: ~Copyable {
   let reassembly: ReassemblyBuffers
   let receiveRates: Slab<ReceiveRateID, ReceiveRate>
   let paths: PathTable
+  var pathSizes: PathSizeTable
+  let pathSearches: Slab<PathSearchID, PathSearch>
 
   /// Connections that may have something to send at the end of the burst.
   let outputLinks: LinkTable<ConnectionID>
@@ -69,6 +71,8 @@ public struct Engine: ~Copyable {
       capacity: configuration.maximumReassembly, queues: capacity, secret: secret)
     receiveRates = Slab(capacity: capacity)
     paths = PathTable(capacity: configuration.maximumPaths, secret: secret)
+    pathSizes = PathSizeTable(capacity: 4096, secret: secret)
+    pathSearches = Slab(capacity: capacity)
     outputLinks = LinkTable(capacity: capacity)
     ownerLinks = LinkTable(capacity: capacity)
     channels = Slab(capacity: configuration.maximumChannels)
@@ -87,6 +91,8 @@ public struct Engine: ~Copyable {
     reassembly.deallocate()
     receiveRates.deallocate()
     paths.deallocate()
+    pathSizes.deallocate()
+    pathSearches.deallocate()
     outputLinks.deallocate()
     ownerLinks.deallocate()
     channels.deallocate()

@@ -54,6 +54,14 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var cookiesReceived: UInt64 = 0
   /// Acknowledgements that were taken for a cookie's and were none, or came too late.
   public var cookiesFailed: UInt64 = 0
+  /// ICMP errors that were about a segment in flight.
+  public var errorsReceived: UInt64 = 0
+  /// Reductions of a connection's segments because a router said so (RFC 1191, RFC 8201).
+  public var pathSizeReductions: UInt64 = 0
+  /// The same because segments vanished and no router said why (RFC 4821).
+  public var blackHolesSuspected: UInt64 = 0
+  /// Larger segments sent to find out whether the path carries them.
+  public var pathProbes: UInt64 = 0
   /// Commands executed.
   public var commands: UInt64 = 0
   /// Events posted.

@@ -166,6 +166,10 @@ struct Connection: BitwiseCopyable {
   var ecn: ExplicitCongestion = []
   /// Largest segment the interface and the path carry, IP and TCP headers deducted.
   var pathSegmentSize: UInt16
+  /// What limits `pathSegmentSize` besides the first link.
+  var pathSearch = PathSearchID.none
+  /// What an ICMP error has said, in case the connection fails.
+  var softError: UInt16 = 0
   /// Random shift of our timestamp clock (RFC 7323 section 5.4).
   var timestampOffset: UInt32
 

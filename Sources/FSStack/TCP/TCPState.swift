@@ -35,11 +35,19 @@ public enum TCPState: UInt8, BitwiseCopyable, CaseIterable, Comparable, Sendable
 
 /// Errors that an application sees as SO_ERROR, with Linux's numbers (errno(3)).
 enum SocketError {
+  static var accessDenied: UInt16 { 13 }
   static var pipe: UInt16 { 32 }
+  static var noNetwork: UInt16 { 64 }
+  static var protocolError: UInt16 { 71 }
+  static var messageSize: UInt16 { 90 }
+  static var protocolNotAvailable: UInt16 { 92 }
+  static var notSupported: UInt16 { 95 }
   static var addressNotAvailable: UInt16 { 99 }
+  static var networkUnreachable: UInt16 { 101 }
   static var connectionReset: UInt16 { 104 }
   static var noBufferSpace: UInt16 { 105 }
   static var timedOut: UInt16 { 110 }
   static var connectionRefused: UInt16 { 111 }
+  static var hostDown: UInt16 { 112 }
   static var hostUnreachable: UInt16 { 113 }
 }

@@ -13,7 +13,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
   case ipv4TotalLength
   /// An IPv4 header checksum is wrong.
   case ipv4HeaderChecksum
-  /// An IPv4 fragment, or an IPv6 packet with a fragment header: fragments are not reassembled.
+  /// An IPv4 header has options of an impossible length, or a source route (RFC 7126 section 4.3).
+  case ipv4Options
+  /// An IPv4 or IPv6 fragment of a larger packet: fragments are not reassembled.
   case fragment
   /// The source address is of no other single host (multicast, broadcast, loopback, unspecified,
   /// an IPv4 address inside IPv6), or equals the destination address.

@@ -20,6 +20,8 @@ struct ICMPError: Equatable, Sendable {
   var sourcePort: UInt16
   var destinationPort: UInt16
   var sequence: SequenceNumber
+  /// Bytes of the packet of which a part is quoted, by its own header.
+  var quotedLength: Int
 
   /// Reads the frame of an ICMP error. Nil when it is none, is damaged, or quotes no TCP segment;
   /// source quench is none (RFC 6633).
@@ -63,7 +65,8 @@ struct ICMPError: Equatable, Sendable {
     else { return nil }
     return unsafe ICMPError(
       kind, source: IPAddress(v4Native: quoted.native32(12)),
-      destination: IPAddress(v4Native: quoted.native32(16)), tcp: quoted + headerLength)
+      destination: IPAddress(v4Native: quoted.native32(16)), length: Int(quoted.network16(2)),
+      tcp: quoted + headerLength)
   }
 
   /// RFC 4443 section 3. Our packets have no extension headers, so a quoted one has none either.
@@ -84,14 +87,19 @@ struct ICMPError: Equatable, Sendable {
     let source = unsafe IPAddress(high: quoted.native64(8), low: quoted.native64(16))
     let destination = unsafe IPAddress(high: quoted.native64(24), low: quoted.native64(32))
     guard !source.isIPv4, !destination.isIPv4 else { return nil }
-    return unsafe ICMPError(kind, source: source, destination: destination, tcp: quoted + 40)
+    return unsafe ICMPError(
+      kind, source: source, destination: destination, length: 40 + Int(quoted.network16(4)),
+      tcp: quoted + 40)
   }
 
   /// Takes the ports and the sequence number from the eight quoted bytes of TCP.
-  private init(_ kind: Kind, source: IPAddress, destination: IPAddress, tcp: UnsafeRawPointer) {
+  private init(
+    _ kind: Kind, source: IPAddress, destination: IPAddress, length: Int, tcp: UnsafeRawPointer
+  ) {
     self.kind = kind
     self.source = source
     self.destination = destination
+    quotedLength = length
     unsafe sourcePort = tcp.network16(0)
     unsafe destinationPort = tcp.network16(2)
     unsafe sequence = SequenceNumber(tcp.network32(4))

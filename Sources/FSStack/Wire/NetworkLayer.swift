@@ -109,6 +109,10 @@ extension NetworkLayer {
       sum = unsafe Self.addIPv4Options(header + 20, count: headerLength - 20, to: sum)
     }
     guard Checksum.fold(sum) == 0xffff else { return .ipv4HeaderChecksum }
+    if headerLength > 20, unsafe !Self.mayIgnoreOptions(ipv4: header + 20, count: headerLength - 20)
+    {
+      return .ipv4Options
+    }
     // More fragments, or a fragment offset.
     guard unsafe header.network16(6) & 0x3fff == 0 else { return .fragment }
 
@@ -129,6 +133,33 @@ extension NetworkLayer {
     _ options: UnsafeRawPointer, count: Int, to sum: UInt64
   ) -> UInt64 {
     unsafe Checksum.add(options, count: count, to: sum)
+  }
+
+  /// Whether the options of an IPv4 header may be passed over, as those that are not understood must be
+  /// (MUST-50): all but source routes. RFC 9293 wants these obeyed (MUST-51 to MUST-53); that is a
+  /// deviation, as every host's today: they lead replies past filters (RFC 7126 section 4.3).
+  @inline(never)
+  private static func mayIgnoreOptions(ipv4 options: UnsafeRawPointer, count: Int) -> Bool {
+    var offset = 0
+    while offset < count {
+      switch unsafe options.byte(offset) {
+      case 0:
+        return true
+      case 1:
+        offset += 1
+        continue
+      case 131, 137:
+        // Loose and strict source route.
+        return false
+      default:
+        break
+      }
+      guard offset + 1 < count else { return false }
+      let length = unsafe Int(options.byte(offset + 1))
+      guard length >= 2, offset + length <= count else { return false }
+      offset += length
+    }
+    return true
   }
 
   /// Reads an IPv6 header (RFC 8200) and what extension headers there are.
@@ -160,18 +191,23 @@ extension NetworkLayer {
   private mutating func skipExtensionHeaders(_ header: UnsafeRawPointer) -> DropReason? {
     for position in 0...Self.maximumExtensionHeaders {
       switch transport {
-      case ExtensionHeader.fragment: return .fragment
       case ExtensionHeader.hopByHop where position > 0: return .ipv6ExtensionHeader
-      case ExtensionHeader.hopByHop, ExtensionHeader.routing, ExtensionHeader.destinationOptions:
+      case ExtensionHeader.hopByHop, ExtensionHeader.routing, ExtensionHeader.destinationOptions,
+        ExtensionHeader.fragment:
         break
       default: return nil
       }
       guard position < Self.maximumExtensionHeaders, payloadLength >= 8 else { break }
       let start = unsafe header + payloadOffset
-      let length = unsafe Int(start.byte(1)) * 8 + 8
+      let isFragment = transport == ExtensionHeader.fragment
+      let length = unsafe isFragment ? 8 : Int(start.byte(1)) * 8 + 8
       guard length <= payloadLength else { break }
+      // Only an atomic fragment is a whole packet (RFC 6946): neither offset nor more fragments.
+      if isFragment, unsafe start.network16(2) & 0xfff9 != 0 { return .fragment }
       let acceptable =
-        if transport == ExtensionHeader.routing {
+        if isFragment {
+          true
+        } else if transport == ExtensionHeader.routing {
           // Without segments left the routing header is done with, whatever its type.
           unsafe start.byte(3) == 0
         } else {

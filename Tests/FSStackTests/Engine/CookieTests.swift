@@ -143,9 +143,19 @@ import Testing
   @Test(arguments: [true, false])
   func clientConnects(isIPv4: Bool) {
     let pair = Pair(isIPv4: isIPv4, backlog: 1)
-    let listeners = pair.simulation.a.engines[0].engine.listeners
-    guard let endpoint = listeners.find(pair.simulation.a.address, port: 80) else { return }
-    listeners.endpoints[endpoint].halfOpen = 1
+    // A SYN whose answer is lost fills the cache.
+    pair.simulation.loses = { sender, segment in sender == "A" && segment.destinationPort == 9999 }
+    defer { pair.simulation.end() }
+    var header = OutgoingHeader()
+    header.sourceMAC = pair.simulation.b.macAddress
+    header.destinationMAC = pair.simulation.a.macAddress
+    header.source = pair.simulation.b.address
+    header.destination = pair.simulation.a.address
+    header.sourcePort = 9999
+    header.destinationPort = 80
+    header.flags = .syn
+    pair.simulation.send(header.frame(), from: 1)
+    pair.simulation.run(for: .milliseconds(1))
     let client = pair.client.connect(to: pair.simulation.a.address, port: 80)
     pair.simulation.run(for: .milliseconds(5))
     let server = pair.server.accept()

@@ -148,46 +148,4 @@ import Testing
     pair.peer.send([], 4096, ack: 1)
     #expect(pair.peer.take() == ["A> ACK 1 ack 4097 win 0"])
   }
-
-  // MARK: MTU
-
-  /// An ICMP error with a smaller MTU cuts segments and sends again what was too large (RFC 1191);
-  /// one that quotes what is not in flight does nothing (RFC 5927).
-  @Test func packetTooBig() {
-    let pair = ScriptedPair()
-    let socket = pair.open()
-    socket.send(3000)
-    pair.simulation.run(for: .milliseconds(1))
-    #expect(pair.peer.take() == ["A> ACK 1:1461 ack 1", "A> ACK 1461:2921 ack 1"])
-    sendPacketTooBig(pair, quoting: 100_000, mtu: 1000)
-    #expect(pair.peer.take() == [])
-    #expect(pair.drops(.icmpNoFlow) == 1)
-    sendPacketTooBig(pair, quoting: 1, mtu: 1000)
-    #expect(
-      pair.peer.take() == [
-        "A> ACK 1:961 ack 1", "A> ACK 961:1921 ack 1", "A> ACK 1921:2881 ack 1",
-        "A> PSH ACK 2881:3001 ack 1",
-      ])
-    // Nobody has an MTU of 68.
-    sendPacketTooBig(pair, quoting: 1, mtu: 68)
-    #expect(pair.peer.take().first == "A> ACK 1:513 ack 1")
-  }
-
-  /// A router's message that quotes the engine's segment at `sequence`.
-  private func sendPacketTooBig(_ pair: ScriptedPair, quoting sequence: Int, mtu: UInt16) {
-    var quoted = pair.peer.header([], 0)
-    swap(&quoted.source, &quoted.destination)
-    swap(&quoted.sourcePort, &quoted.destinationPort)
-    quoted.sequence = pair.peer.otherInitial + UInt32(sequence)
-    var message: [UInt8] = [3, 4, 0, 0, 0, 0, UInt8(mtu >> 8), UInt8(mtu & 255)]
-    message += quoted.frame()[14..<42]
-    message.put16(referenceChecksum(message), at: 2)
-    var frame = Array(pair.peer.header([], 0).frame()[..<34])
-    frame[23] = 1
-    frame.put16(UInt16(20 + message.count), at: 16)
-    frame.replaceSubrange(26..<30, with: [192, 0, 2, 254])
-    frame.fixIPv4Checksum()
-    pair.simulation.send(frame + message, from: 1)
-    pair.simulation.run(for: .milliseconds(1))
-  }
 }

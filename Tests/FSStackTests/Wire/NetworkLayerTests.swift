@@ -43,10 +43,23 @@ import Testing
     Case(
       name: "option without length", first: 0, headers: "06 00 0103 00000001",
       expected: .drop(.ipv6ExtensionHeader)),
-    Case(name: "fragment", first: 44, headers: "06 00 0000 00000000", expected: .drop(.fragment)),
+    Case(name: "atomic fragment (RFC 6946)", first: 44, headers: "06 00 0000 12345678"),
     Case(
-      name: "fragment later", first: 60, headers: "2c 00 0104 00000000 06 00 0000 00000000",
+      name: "atomic fragment behind options", first: 60,
+      headers: "2c 00 0104 00000000 06 ff 0006 00000000"),
+    Case(
+      name: "first fragment", first: 44, headers: "06 00 0001 00000000",
       expected: .drop(.fragment)),
+    Case(
+      name: "last fragment", first: 44, headers: "06 00 0008 00000000",
+      expected: .drop(.fragment)),
+    Case(
+      name: "last fragment of the largest packet", first: 60,
+      headers: "2c 00 0104 00000000 06 00 fff8 00000000", expected: .drop(.fragment)),
+    Case(
+      name: "jumbo payload option (RFC 2675)", first: 0, headers: "06 00 c204 00010000",
+      expected: .drop(.ipv6ExtensionHeader)),
+    Case(name: "unknown header", first: 253, expected: .drop(.notTCP)),
     Case(name: "no next header", first: 59, expected: .drop(.notTCP)),
     Case(name: "ICMPv6", first: 58, expected: .icmpError),
     Case(name: "ICMPv4", first: 1, expected: .drop(.notTCP)),
