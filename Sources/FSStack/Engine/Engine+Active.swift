@@ -129,6 +129,7 @@ extension Engine {
     }
     requestPath(connections[id].flow.remote)
     connections[id].flags.insert(.awaitsPath)
+    if !pathLinks.contains(id) { pathLinks.append(id, to: &awaitingPath) }
     if connections[id].retransmitAt == .never {
       // As long as Linux tries to resolve a neighbour.
       connections[id].retransmitAt = connections[id].lastSentAt + .seconds(3)
@@ -147,15 +148,23 @@ extension Engine {
   public mutating func setPath(_ path: PathConfiguration) {
     paths.set(path)
     guard path.nextHop != nil else { return }
-    for raw in 0..<connections.watermark {
-      let id = ConnectionID(raw: raw)
-      guard connections.isAllocated(id), connections[id].flags.contains(.awaitsPath),
-        connections[id].flow.remote == path.destination
-      else { continue }
-      connections[id].flags.remove(.awaitsPath)
-      connections[id].retransmitAt = .never
-      if connections[id].state == .synSent { scheduleOutput(id) }
+    var id = awaitingPath.first
+    while id != .none {
+      let next = pathLinks.next(after: id)
+      if connections[id].flow.remote == path.destination {
+        leavePathList(id)
+        connections[id].retransmitAt = .never
+        scheduleOutput(id)
+      }
+      id = next
     }
+  }
+
+  /// A connection no longer waits for the next hop's address.
+  mutating func leavePathList(_ id: ConnectionID) {
+    guard pathLinks.contains(id) else { return }
+    pathLinks.remove(id, from: &awaitingPath)
+    connections[id].flags.remove(.awaitsPath)
   }
 
   /// Forgets a path; connections that use it keep the next hop they have.

@@ -220,9 +220,13 @@ extension Engine {
 
   // MARK: Timers
 
-  /// Sends SYN-ACKs again, and gives up what was tried often enough: Linux's reqsk_timer_handler.
+  /// Sends SYN-ACKs again, and gives up what was tried often enough: Linux's reqsk_timer_handler. A
+  /// flood's timers may all be due at once: what one burst does of them is limited, the rest is due
+  /// in the next.
   mutating func expireHalfOpen(now: Instant) {
-    while let id = halfOpen.due(by: now) {
+    var budget = 256
+    while budget > 0, let id = halfOpen.due(by: now) {
+      budget -= 1
       let record = halfOpen.records[id]
       let endpoint = listeners.endpoints[record.endpoint]
       let isTried = record.attempts >= endpoint.synchronizeAttempts

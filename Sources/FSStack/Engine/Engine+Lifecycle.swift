@@ -58,6 +58,7 @@ extension Engine {
       connections[id].receiveRate = .none
     }
     endPathSearch(id)
+    leavePathList(id)
     let endpoint = connections[id].endpoint
     if endpoint != .none {
       leaveEndpoint(id, endpoint)

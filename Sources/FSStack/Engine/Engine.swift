@@ -33,6 +33,9 @@ public struct Engine: ~Copyable {
   /// Connections that may have something to send at the end of the burst.
   let outputLinks: LinkTable<ConnectionID>
   var output = ListHead<ConnectionID>()
+  /// Connections whose SYN waits for the next hop's address.
+  let pathLinks: LinkTable<ConnectionID>
+  var awaitingPath = ListHead<ConnectionID>()
   /// Links of `ChannelState.dirty` and `Endpoint.pending`; a connection with a channel is never
   /// pending.
   let ownerLinks: LinkTable<ConnectionID>
@@ -74,6 +77,7 @@ public struct Engine: ~Copyable {
     pathSizes = PathSizeTable(capacity: 4096, secret: secret)
     pathSearches = Slab(capacity: capacity)
     outputLinks = LinkTable(capacity: capacity)
+    pathLinks = LinkTable(capacity: capacity)
     ownerLinks = LinkTable(capacity: capacity)
     channels = Slab(capacity: configuration.maximumChannels)
   }
@@ -94,6 +98,7 @@ public struct Engine: ~Copyable {
     pathSizes.deallocate()
     pathSearches.deallocate()
     outputLinks.deallocate()
+    pathLinks.deallocate()
     ownerLinks.deallocate()
     channels.deallocate()
   }
