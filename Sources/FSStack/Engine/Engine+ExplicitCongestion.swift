@@ -16,8 +16,9 @@ extension Engine {
   func acceptsECN(
     _ segment: borrowing Segment, algorithm: CongestionAlgorithm
   ) -> Bool {
-    let isOrdinary = segment.ecn == .notCapable && configuration.ecn != .off
-    return (isOrdinary || algorithm == .dctcp) && segment.flags.isSuperset(of: [.ece, .cwr])
+    let (mark, flags) = (segment.ecn, segment.flags)
+    let isOrdinary = mark == .notCapable && configuration.ecn != .off
+    return (isOrdinary || algorithm == .dctcp) && flags.isSuperset(of: [.ece, .cwr])
   }
 
   /// A SYN arrives that crosses ours.

@@ -57,7 +57,7 @@ import Testing
     // The window of 100 is shifted by 3.
     socket?.send(5000)
     pair.simulation.run(for: .milliseconds(1))
-    #expect(pair.peer.take() == ["A> ACK 1:801 ack 21"])
+    #expect(pair.peer.take() == ["A> ACK 1:801 ack 21 ect0"])
     let connection = connections[ConnectionID(raw: 0)]
     #expect(connection.maximumSegmentSize == 1300)
     #expect(connection.sendScale == 3 && connection.sendWindow == 800)
