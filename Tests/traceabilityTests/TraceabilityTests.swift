@@ -129,7 +129,9 @@ import Testing
       "docs/rfc-matrix.md",
       "| RFC | `Window.swift`, `Stack/Window.swift`, `WindowTests/isUnsigned`, `WindowTests` |")
     #expect(try tree.run() == [])
-    for wrong in ["Windows.swift", "Other/Window.swift", "WindowTests/isSigned", "OtherTests"] {
+    for wrong in [
+      "Windows.swift", "Other/Window.swift", "WindowTests/isSigned", "OtherTests", "Other/isSigned",
+    ] {
       try tree.write("docs/rfc-matrix.md", "| RFC | `\(wrong)` |")
       let problems = try tree.run()
       #expect(problems.count == 1 && problems[0].hasSuffix("\(wrong), which does not exist"))

@@ -88,6 +88,8 @@ extension Engine {
       connections[id].roundTrip.acknowledged()
       connections[id].retransmitAt =
         connections[id].hasOutstanding ? now + connections[id].roundTrip.current : .never
+      // Earlier than the next probe would have been.
+      armTimers(id)
     }
     if connections[id].hasUnsent { scheduleOutput(id) }
   }

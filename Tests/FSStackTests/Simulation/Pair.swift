@@ -41,16 +41,18 @@ struct ScriptedPair {
   let server: TestApplication
   let peer: ScriptedPeer
 
-  init(options: SimulatedHost.Options = .init(), backlog: Int = 8) {
-    simulation = Simulation(engines: (1, 0), options: options)
+  init(
+    isIPv4: Bool = true, options: SimulatedHost.Options = .init(), backlog: Int = 8
+  ) {
+    simulation = Simulation(isIPv4: isIPv4, engines: (1, 0), options: options)
     server = TestApplication(on: simulation.a.engines[0])
-    server.listen(port: 80, backlog: backlog, now: simulation.now)
+    server.listen(port: 80, backlog: backlog, isIPv4: isIPv4, now: simulation.now)
     peer = ScriptedPeer(simulation)
   }
 
-  /// The peer opens a connection.
-  func open() -> TestSocket {
-    peer.open()
+  /// The peer opens a connection, with the options in its SYN that `change` sets.
+  func open(change: (inout OutgoingHeader) -> Void = { _ in }) -> TestSocket {
+    peer.open(change: change)
     simulation.trace.keepsNumbers = true
     guard let socket = server.accept() else { fatalError("not accepted") }
     return socket

@@ -63,12 +63,22 @@ final class ScriptedPeer {
     simulation.run(for: .microseconds(500))
   }
 
+  /// Sends a frame as it is, and lets the engine answer.
+  func send(_ frame: [UInt8]) {
+    simulation.send(frame, from: 1)
+    simulation.run(for: .microseconds(500))
+  }
+
   /// What the engine has sent since the last call.
   func take() -> [String] { simulation.trace.take().filter { $0.hasPrefix("A>") } }
 
-  /// Opens a connection to the engine's listener; maximum segment size 1460, no other option.
-  func open() {
-    send(.syn, 0) { $0.options.maximumSegmentSize = 1460 }
+  /// Opens a connection to the engine's listener; maximum segment size 1460, and no other option
+  /// than `change` sets in the SYN.
+  func open(change: (inout OutgoingHeader) -> Void = { _ in }) {
+    send(.syn, 0) {
+      $0.options.maximumSegmentSize = 1460
+      change(&$0)
+    }
     send([], 1, ack: 1)
     _ = take()
   }

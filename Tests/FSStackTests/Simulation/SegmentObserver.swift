@@ -99,8 +99,8 @@ struct SegmentObserver {
     var found: [String] = []
     func expect(_ condition: Bool, _ problem: String) { if !condition { found.append(problem) } }
     let bytes = frame.bytes
-    let source = [UInt8](bytes[6..<12])
-    expect(source == host.macBytes, "the source address of the frame is another's")
+    let sourceMAC = [UInt8](bytes[6..<12])
+    expect(sourceMAC == host.macBytes, "the source address of the frame is another's")
     expect(bytes[0] & 1 == 0 && bytes[..<6].contains { $0 != 0 }, "the frame goes to nobody")
     expect(
       bytes.count <= rules.mtu + 14,
@@ -114,7 +114,10 @@ struct SegmentObserver {
       expect(Int(frame[word: 18]) == bytes.count - 54, "the payload length is wrong")
       expect(bytes[21] > 0, "no hops")
     }
-    expect(frame.sendersFlow.local == host.address, "the source address is another's")
+    let source = frame.sendersFlow.local
+    expect(
+      host.engines.contains { $0.engine.localAddresses.contains(source) },
+      "the source address is another's")
     expect(frame.hasRightChecksums, "a checksum is wrong")
     expect(bytes[frame.tcp + 12] & 15 == 0, "reserved bits are set")
     let pointer = frame[word: frame.tcp + 18]

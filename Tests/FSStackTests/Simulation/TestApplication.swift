@@ -89,7 +89,8 @@ final class TestApplication {
   /// the pattern, and both must name its port.
   @discardableResult
   func connect(
-    to address: IPAddress, port: UInt16, localPort: UInt16 = 0, serverPort: UInt16? = nil
+    to address: IPAddress, port: UInt16, from local: IPAddress = .unspecified,
+    localPort: UInt16 = 0, serverPort: UInt16? = nil
   ) -> TestSocket {
     guard let slot = freeSlots.popLast() else { fatalError("no free slot") }
     let isServer = serverPort != nil && serverPort == localPort
@@ -99,6 +100,8 @@ final class TestApplication {
     var command = Command(.connect, slot: slot)
     command.remoteHigh = address.high
     command.remoteLow = address.low
+    command.localHigh = local.high
+    command.localLow = local.low
     command.remotePort = port
     command.localPort = localPort
     submit(command)
