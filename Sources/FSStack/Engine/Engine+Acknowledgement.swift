@@ -14,16 +14,21 @@ extension Engine {
     }
     let windowChanged = connections[id].updateSendWindow(
       segment.sequence, acknowledgement, window)
+    let reports =
+      segment.options.sackCount > 0
+      && connections[id].flags.contains(.selectiveAcknowledgements)
     if advance == 0 {
       let isDuplicate =
         !hasPayload && !windowChanged && connections[id].hasOutstanding
         && !segment.flags.contains(.fin)
-      if isDuplicate { duplicateAcknowledgement(id, now: now) }
+      if isDuplicate || reports {
+        lossSignalArrives(id, &segment, isDuplicate: isDuplicate, now: now)
+      }
       if windowChanged { windowOpened(id, now: now) }
       if connections[id].flags.contains(.persisting) { connections[id].attempts = 0 }
       return true
     }
-    return newAcknowledgement(id, acknowledgement, now: now)
+    return newAcknowledgement(id, &segment, reports: reports, now: now)
   }
 
   /// An acknowledgement of what was never sent, or an old one (RFC 5961 section 5).
@@ -42,54 +47,13 @@ extension Engine {
     return false
   }
 
-  private mutating func duplicateAcknowledgement(_ id: ConnectionID, now: Instant) {
-    let size = connections[id].segmentSize
-    if connections[id].fastRetransmit.isRecovering {
-      // A segment has left the network (RFC 5681 section 3.2, step 4).
-      connections[id].congestion.setRecoveryWindow(connections[id].congestion.window + size)
-    } else if connections[id].fastRetransmit.duplicate(highest: connections[id].sendMaximum) {
-      connections[id].congestion.enterRecovery(
-        inFlight: connections[id].flightSize, segmentSize: size, now: now)
-      connections[id].congestion.setRecoveryWindow(
-        connections[id].congestion.slowStartThreshold + 3 * size)
-      counters.fastRetransmits += 1
-      connections[id].flags.insert(.retransmitFirst)
-    }
-    scheduleOutput(id)
-  }
-
-  /// New data is acknowledged: the window grows, or recovery goes on or ends (RFC 6582).
-  @inline(__always)
-  private mutating func growWindow(
-    _ id: ConnectionID, _ bytes: UInt32, roundTrip: Interval?, now: Instant
-  ) {
-    let acknowledgement = connections[id].sendUnacknowledged
-    if connections[id].fastRetransmit.acknowledged(upTo: acknowledgement) {
-      connections[id].congestion.exitRecovery()
-    } else if connections[id].fastRetransmit.isRecovering {
-      // A partial acknowledgement: deflate, and the next hole is lost too (section 3.2).
-      let size = connections[id].segmentSize
-      let window = connections[id].congestion.window
-      let deflated = (window > bytes ? window - bytes : 0) + (bytes >= size ? size : 0)
-      connections[id].congestion.setRecoveryWindow(max(deflated, size))
-      connections[id].flags.insert(.retransmitFirst)
-    } else {
-      let sample = connections[id].congestionSample(
-        delivered: bytes, roundTrip: roundTrip, now: now)
-      connections[id].congestion.acknowledged(sample)
-    }
-  }
-
   /// The window has changed: a probe timer is no longer needed, and there may be room.
   mutating func windowOpened(_ id: ConnectionID, now: Instant) {
     if connections[id].flags.contains(.persisting), connections[id].sendWindow > 0 {
       connections[id].flags.remove(.persisting)
       connections[id].attempts = 0
       connections[id].roundTrip.acknowledged()
-      connections[id].retransmitAt =
-        connections[id].hasOutstanding ? now + connections[id].roundTrip.current : .never
-      // Earlier than the next probe would have been.
-      armTimers(id)
+      restartRetransmissionTimer(id, now: now)
     }
     if connections[id].hasUnsent { scheduleOutput(id) }
   }
@@ -97,36 +61,43 @@ extension Engine {
   /// New data, or our FIN, is acknowledged. False when that ended the connection.
   @inline(__always)
   private mutating func newAcknowledgement(
-    _ id: ConnectionID, _ acknowledgement: SequenceNumber, now: Instant
+    _ id: ConnectionID, _ segment: inout Segment, reports: Bool, now: Instant
   ) -> Bool {
+    let acknowledgement = segment.acknowledgement
     let finWasAcknowledged = connections[id].isFinAcknowledged
     let bytes = UInt32(acknowledgement - connections[id].sendUnacknowledged)
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].attempts = 0
     connections[id].softError = 0
+    connections[id].flags.remove(.persisting)
     if connections[id].pathSearch != .none { pathProbeAcknowledged(id, now: now) }
-    var roundTrip: Interval?
-    if connections[id].flags.contains(.timing), acknowledgement >= connections[id].timedSequence {
-      let measured = now - connections[id].timedAt
-      roundTrip = measured
-      connections[id].roundTrip.sample(measured)
-      connections[id].flags.remove(.timing)
-    }
-    connections[id].roundTrip.acknowledged()
     let includesFin = connections[id].isFinAcknowledged && !finWasAcknowledged
     freeAcknowledged(id, includesFin ? bytes - 1 : bytes)
-    growWindow(id, bytes, roundTrip: roundTrip, now: now)
-    connections[id].flags.remove(.persisting)
-    let hasOutstanding = connections[id].hasOutstanding
-    connections[id].retransmitAt =
-      hasOutstanding ? now + connections[id].roundTrip.current : .never
-    connections[id].unacknowledgedSince = hasOutstanding ? now : .never
-    if hasOutstanding { armTimers(id) }
-    if connections[id].hasUnsent || connections[id].flags.contains(.retransmitFirst) {
-      scheduleOutput(id)
+    var timerIsSet = false
+    if reports || connections[id].recovery != .none {
+      timerIsSet = segmentsDelivered(
+        id, &segment, advance: bytes, isDuplicate: false, now: now)
+    } else {
+      deliveredInOrder(id, &segment, now: now)
     }
+    let hasOutstanding = connections[id].hasOutstanding
+    if !timerIsSet { restartRetransmissionTimer(id, now: now) }
+    connections[id].unacknowledgedSince = hasOutstanding ? now : .never
+    if connections[id].hasUnsent { scheduleOutput(id) }
     return includesFin ? finAcknowledged(id, now: now) : true
+  }
+
+  /// The usual case: nothing was ever lost, and an acknowledgement covers the oldest segments.
+  @inline(__always)
+  private mutating func deliveredInOrder(
+    _ id: ConnectionID, _ segment: inout Segment, now: Instant
+  ) {
+    let delivery = records.acknowledgeInOrder(
+      segment.acknowledgement, flight: &connections[id].flight)
+    let roundTrip = measure(id, delivery, &segment, advances: true, now: now)
+    connections[id].congestion.acknowledged(
+      connections[id].congestionSample(delivered: delivery.bytes, roundTrip: roundTrip, now: now))
   }
 
   /// Our FIN is acknowledged. False when the connection is gone.

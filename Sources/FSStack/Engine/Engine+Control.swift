@@ -268,6 +268,7 @@ extension Engine {
       counters: counters, drops: reasons, connections: states, channels: Int(channels.count),
       receiveChunksInUse: receiveChunks, sendChunksInUse: sendChunks,
       reassemblySegments: reassembly.count,
-      freeTransmitFrames: interfaces.map(\.transmit.freeCount))
+      freeTransmitFrames: interfaces.map(\.transmit.freeCount),
+      transmitRecords: Int(records.slab.count))
   }
 }

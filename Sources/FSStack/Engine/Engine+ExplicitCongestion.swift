@@ -67,7 +67,7 @@ extension Engine {
       sendNext: connections[id].sendMaximum)
     guard isEchoed else { return }
     counters.congestionEchoes += 1
-    if connections[id].fastRetransmit.isRecovering {
+    if isRecovering(id) {
       connections[id].congestion.confirm()
     } else {
       connections[id].congestion.congestionExperienced(

@@ -66,7 +66,6 @@ extension Engine {
     } else if connections[id].timedAt != .never {
       connections[id].roundTrip.sample(now - connections[id].timedAt)
     }
-    connections[id].flags.remove(.timing)
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].retransmitAt = .never
@@ -202,8 +201,7 @@ extension Engine {
     }
     connections[id].sendNext = sequence + 1
     connections[id].sendMaximum = sequence + 1
-    connections[id].retransmitAt = now + connections[id].roundTrip.current
-    armTimers(id)
+    setRetransmissionTimeout(id, now: now)
     return true
   }
 

@@ -53,6 +53,7 @@ extension Engine {
     connections[id].lifeAt = .never
     connections[id].pushAt = .never
     reassembly.removeAll(&connections[id].reassembly)
+    endRecovery(id)
     if connections[id].receiveRate != .none {
       receiveRates.free(connections[id].receiveRate)
       connections[id].receiveRate = .none

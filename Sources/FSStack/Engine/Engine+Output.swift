@@ -22,13 +22,13 @@ extension Engine {
     case .established, .finWait1, .finWait2, .closeWait, .closing, .lastAck:
       break
     }
-    if connections[id].flags.contains(.retransmitFirst) {
-      guard retransmitFirst(id, now: now) else { return false }
+    if !connections[id].flags.isDisjoint(with: [.retransmit, .lossProbe]) {
+      guard sendAgain(id, now: now) else { return false }
     }
     if connections[id].flags.contains(.probe) {
       guard sendProbe(id, now: now) else { return false }
     }
-    if connections[id].hasUnsent {
+    if connections[id].hasUnsent, !connections[id].flags.contains(.retransmit) {
       guard sendQueued(id, now: now) else { return false }
     }
     if connections[id].flags.contains(.acknowledgeNow) {
@@ -45,6 +45,23 @@ extension Engine {
     return true
   }
 
+  /// Sends what is lost, or a probe of what might be. False: no free frame.
+  @inline(never)
+  private mutating func sendAgain(_ id: ConnectionID, now: Instant) -> Bool {
+    if connections[id].flags.contains(.lossProbe) {
+      guard sendLossProbe(id, now: now) else { return false }
+    }
+    guard connections[id].flags.contains(.retransmit) else { return true }
+    if testsTimeout(id) {
+      // F-RTO: new data first, if there is any (RFC 5682 section 2.1, step 2b).
+      let next = connections[id].sendNext
+      if connections[id].hasUnsent { guard sendQueued(id, now: now) else { return false } }
+      if connections[id].sendNext != next { return true }
+      timeoutIsReal(id)
+    }
+    return retransmitLost(id, now: now)
+  }
+
   // MARK: Data
 
   /// Sends queued bytes, and tells the congestion control how much of its window that took.
@@ -55,14 +72,18 @@ extension Engine {
       guard probePath(id, now: now) else { return false }
     }
     let isDone = sendPermitted(id, now: now)
-    validateWindow(id, hasSent: connections[id].sendNext != before, now: now)
+    let hasSent = connections[id].sendNext != before
+    if hasSent { newDataSent(id, now: now) }
+    validateWindow(id, hasSent: hasSent, now: now)
     return isDone
   }
 
   /// Sends queued bytes as the windows allow (RFC 9293 section 3.8.6.2.1).
   private mutating func sendPermitted(_ id: ConnectionID, now: Instant) -> Bool {
     while connections[id].hasUnsent {
-      let usable = connections[id].usableWindow()
+      // With all records in use, acknowledgements must come before more can be sent.
+      guard records.mayAppend(to: connections[id].flight) else { return true }
+      let usable = connections[id].usableWindow(pipe: pipe(id))
       let unsent = Int(max(connections[id].sendQueueEnd - connections[id].sendNext, 0))
       let length = min(min(unsent, usable), Int(connections[id].segmentSize))
       let isLast = length == unsent
@@ -94,22 +115,15 @@ extension Engine {
     var flags: TCPFlags = isLast && length > 0 ? [.ack, .psh] : .ack
     if finishes { flags.insert(.fin) }
     guard transmit(id, at: sequence, length: length, flags: flags, now: now) else { return false }
-    if sequence < connections[id].sendMaximum {
-      counters.retransmissions += 1
-    } else if !connections[id].flags.contains(.timing) {
-      connections[id].flags.insert(.timing)
-      connections[id].timedSequence = sequence + UInt32(length) + (finishes ? 1 : 0)
-      connections[id].timedAt = now
+    let end = sequence + UInt32(length) + (finishes ? 1 : 0)
+    records.append(sequence, to: end, flight: &connections[id].flight, now: now)
+    connections[id].sendNext = end
+    connections[id].sendMaximum = end
+    if connections[id].recovery != .none {
+      recoveries[connections[id].recovery].reduction.transmitted(UInt32(end - sequence))
     }
-    connections[id].sendNext = sequence + UInt32(length) + (finishes ? 1 : 0)
-    connections[id].sendMaximum = max(connections[id].sendMaximum, connections[id].sendNext)
     if connections[id].unsentLowWater != .max { reportUnsent(id) }
     if connections[id].unacknowledgedSince == .never { connections[id].unacknowledgedSince = now }
-    if connections[id].retransmitAt == .never || connections[id].flags.contains(.persisting) {
-      connections[id].flags.remove(.persisting)
-      connections[id].retransmitAt = now + connections[id].roundTrip.current
-      armTimers(id)
-    }
     if finishes { finSent(id) }
     return true
   }
@@ -134,7 +148,7 @@ extension Engine {
   /// Tells the congestion control what is in flight, and whether that is all that it allows.
   private mutating func validateWindow(_ id: ConnectionID, hasSent: Bool, now: Instant) {
     let size = connections[id].segmentSize
-    let flight = connections[id].flightSize
+    let flight = pipe(id)
     let isLimited = flight + size > connections[id].congestion.window
     guard hasSent || isLimited else { return }
     connections[id].congestion.sent(
@@ -143,7 +157,7 @@ extension Engine {
         sendUnacknowledged: connections[id].sendUnacknowledged,
         sendNext: connections[id].sendNext, segmentSize: size, now: now),
       timeout: connections[id].roundTrip.timeout,
-      mayShrink: !connections[id].fastRetransmit.isRecovering && !connections[id].hasUnsent)
+      mayShrink: !isRecovering(id) && !connections[id].hasUnsent)
   }
 
   /// With the window closed and nothing in flight a timer must ask for it (MUST-36), or a lost
@@ -151,8 +165,7 @@ extension Engine {
   private mutating func persistIfClosed(_ id: ConnectionID, now: Instant) {
     guard !connections[id].hasOutstanding, connections[id].retransmitAt == .never else { return }
     connections[id].flags.insert(.persisting)
-    connections[id].retransmitAt = now + connections[id].roundTrip.current
-    armTimers(id)
+    setRetransmissionTimeout(id, now: now)
   }
 
   /// A partial segment waits for an acknowledgement (Nagle) or for more bytes (TCP_CORK, MSG_MORE:

@@ -41,7 +41,7 @@ extension Engine {
     pathSizes.set(
       connections[id].flow.remote, mtu: UInt16(clamping: Int(size) + header), now: now)
     limitPathSize(id, to: size, expiry: now + PathSizeTable.lifetime)
-    resendSmaller(id)
+    resegment(id, now: now)
   }
 
   /// The sizes of common links (RFC 1191 section 7.1): the largest below that of a packet that did not
@@ -67,13 +67,6 @@ extension Engine {
       connections[id].pathSearch = pathSearches.allocate(new) ?? .none
     }
     connections[id].pathSegmentSize = size
-  }
-
-  /// What is in flight and too large goes out again, in smaller segments.
-  private mutating func resendSmaller(_ id: ConnectionID) {
-    guard connections[id].state >= .established else { return }
-    goBack(id)
-    scheduleOutput(id)
   }
 
   // MARK: Black holes
@@ -113,13 +106,13 @@ extension Engine {
   mutating func probePath(_ id: ConnectionID, now: Instant) -> Bool {
     let search = connections[id].pathSearch
     forgetOldPath(id, now: now)
-    guard connections[id].attempts == 0, connections[id].sendNext == connections[id].sendMaximum,
-      let size = pathSearches[search].nextSize
+    guard connections[id].attempts == 0, !isRecovering(id),
+      records.mayAppend(to: connections[id].flight), let size = pathSearches[search].nextSize
     else { return true }
     let length = Int(min(size, connections[id].maximumSegmentSize)) - connections[id].optionLength
     let unsent = connections[id].sendQueueEnd - connections[id].sendNext
     guard length > Int(connections[id].segmentSize), unsent > Int32(length),
-      connections[id].usableWindow() >= length
+      connections[id].usableWindow(pipe: pipe(id)) >= length
     else { return true }
     let sequence = connections[id].sendNext
     guard sendNext(id, length: length, finishes: false, isLast: false, now: now) else {

@@ -52,9 +52,7 @@ extension Engine {
 
   private func describeSender(_ connection: Connection, in report: inout ConnectionReport) {
     let segmentSize = connection.segmentSize
-    let outstanding = UInt32(max(connection.sendMaximum - connection.sendUnacknowledged, 0))
     report.sendSegmentSize = segmentSize
-    report.unacknowledged = (outstanding + segmentSize - 1) / segmentSize
     report.retransmissionTimeout = microseconds(connection.roundTrip.current.nanoseconds)
     report.roundTrip = microseconds(connection.roundTrip.smoothed)
     report.roundTripVariation = microseconds(connection.roundTrip.variation)
@@ -62,17 +60,29 @@ extension Engine {
     let threshold = connection.congestion.slowStartThreshold
     // Linux's TCP_INFINITE_SSTHRESH.
     report.sendSlowStartThreshold = threshold == .max ? 0x7fff_ffff : threshold / segmentSize
-    report.congestionState =
-      connection.roundTrip.backoff > 0
-      ? 4
-      : connection.fastRetransmit.isRecovering
-        ? 3
-        : connection.congestion.isReducing ? 2 : 0
+    report.minimumRoundTrip = microseconds(connection.roundTrip.minimum.nanoseconds)
+    describeRecovery(connection, in: &report)
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
     report.congestionAlgorithm = connection.congestion.algorithm.rawValue
     report.pacingRate = .max
     report.maximumPacingRate = .max
+  }
+
+  private func describeRecovery(_ connection: Connection, in report: inout ConnectionReport) {
+    report.unacknowledged = connection.flight.count
+    // What Linux says as long as it has seen no reordering.
+    report.reordering = Rack.duplicateThreshold
+    if connection.congestion.isReducing { report.congestionState = 2 }
+    guard connection.recovery != .none else { return }
+    let recovery = recoveries[connection.recovery]
+    if recovery.isRecovering || report.congestionState == 0 {
+      report.congestionState = recovery.phase.linuxNumber
+    }
+    report.selectivelyAcknowledged = recovery.sackedSegments
+    report.lost = (recovery.lostBytes + connection.segmentSize - 1) / connection.segmentSize
+    report.duplicatesReported = recovery.duplicatesReported
+    report.reorderingSeen = recovery.rack.hasReordering ? 1 : 0
   }
 
   private func describeReceiver(_ connection: Connection, in report: inout ConnectionReport) {
@@ -117,6 +127,18 @@ extension Engine {
   @inline(__always)
   func milliseconds(_ now: Instant) -> UInt32 {
     UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
+  }
+}
+
+extension LossRecovery.Phase {
+  /// enum tcp_ca_state of Linux.
+  var linuxNumber: UInt8 {
+    switch self {
+    case .open: 0
+    case .disorder: 1
+    case .recovery: 3
+    case .loss: 4
+    }
   }
 }
 

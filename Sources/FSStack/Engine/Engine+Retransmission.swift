@@ -24,18 +24,15 @@ extension Engine {
       return
     }
     counters.timeouts += 1
-    let flight = connections[id].sendMaximum - connections[id].sendUnacknowledged
-    // One loss lowers the threshold once.
-    let isFirst =
-      connections[id].attempts == 1 && !connections[id].fastRetransmit.isRecovering
-    connections[id].fastRetransmit.timedOut()
-    connections[id].congestion.timedOut(
-      inFlight: UInt32(max(flight, 0)), segmentSize: connections[id].segmentSize,
-      isFirst: isFirst, now: now)
+    connections[id].flags.remove(.lossProbe)
     refreshNextHop(id)
     suspectBlackHole(id, now: now)
-    goBack(id)
-    connections[id].retransmitAt = now + connections[id].roundTrip.current
+    if connections[id].state >= .established {
+      enterLoss(id, now: now)
+    } else {
+      connections[id].sendNext = connections[id].sendUnacknowledged
+    }
+    setRetransmissionTimeout(id, now: now)
     scheduleOutput(id)
   }
 
@@ -47,7 +44,7 @@ extension Engine {
       connections[id].flags.remove(.persisting)
     } else {
       connections[id].flags.insert(.probe)
-      connections[id].retransmitAt = now + connections[id].roundTrip.current
+      setRetransmissionTimeout(id, now: now)
     }
     scheduleOutput(id)
   }
@@ -95,38 +92,88 @@ extension Engine {
     }
   }
 
-  /// Sends the segment at SND.UNA again (fast retransmit, partial acknowledgement).
-  mutating func retransmitFirst(_ id: ConnectionID, now: Instant) -> Bool {
-    connections[id].flags.remove(.retransmitFirst)
-    guard connections[id].hasOutstanding else { return true }
-    let sequence = connections[id].sendUnacknowledged
-    let sent = Int(
-      min(connections[id].sendMaximum, connections[id].sendQueueEnd) - sequence)
-    let length = max(0, min(sent, Int(connections[id].segmentSize)))
-    var flags: TCPFlags = .ack
-    if connections[id].flags.contains(.finSent),
-      sequence + UInt32(length) == connections[id].sendQueueEnd
-    {
-      flags.insert(.fin)
+  // MARK: Segments that are sent again
+
+  /// Sends lost segments again, as far as the windows allow. False: no free frame.
+  mutating func retransmitLost(_ id: ConnectionID, now: Instant) -> Bool {
+    let recovery = connections[id].recovery
+    guard recovery != .none else { return true }
+    while true {
+      let record = records.nextLost(recoveries[recovery])
+      guard record != .none else {
+        connections[id].flags.remove(.retransmit)
+        return true
+      }
+      let length = records.slab[record].length
+      guard connections[id].congestionRoom(pipe: pipe(id), wanted: length) > 0 else { return true }
+      guard retransmit(id, record, now: now) else { return false }
+      // Beyond the window of a peer that has shrunk it nothing goes out but the first segment.
+      if records.slab[record].state != .inFlight { return true }
     }
-    guard transmit(id, at: sequence, length: length, flags: flags, now: now) else {
-      connections[id].flags.insert(.retransmitFirst)
-      return false
-    }
-    counters.retransmissions += 1
-    // A number sent twice says nothing about the round trip (Karn's algorithm, MUST-18).
-    connections[id].flags.remove(.timing)
-    connections[id].retransmitAt = now + connections[id].roundTrip.current
-    armTimers(id)
+  }
+
+  /// Sends one segment again. False: no free frame.
+  mutating func retransmit(_ id: ConnectionID, _ record: TransmitRecordID, now: Instant) -> Bool {
+    guard let recovery = lossRecovery(of: id) else { return true }
+    let isFirst = record == connections[id].flight.first
+    let windowEnd = connections[id].sendUnacknowledged + connections[id].sendWindow
+    guard isFirst || records.slab[record].end <= windowEnd else { return true }
+    let finishes = records.slab[record].end > connections[id].sendQueueEnd
+    records.fit(
+      record, connections[id].segmentSize + (finishes ? 1 : 0),
+      flight: &connections[id].flight, recovery: &recoveries[recovery])
+    guard transmitAgain(id, records.slab[record], now: now) else { return false }
+    records.retransmitted(
+      record, flight: &connections[id].flight, recovery: &recoveries[recovery], now: now)
+    recoveries[recovery].reduction.transmitted(records.slab[record].length)
+    recoveries[recovery].retransmissions &+= 1
+    recoveries[recovery].spurious.retransmitted(
+      stamp: timestamp(connections[id].timestampOffset, now: now))
+    if isFirst { setRetransmissionTimeout(id, now: now) }
     return true
   }
 
-  /// Everything from SND.UNA on must be sent again, in order.
-  mutating func goBack(_ id: ConnectionID) {
-    connections[id].sendNext = connections[id].sendUnacknowledged
-    connections[id].sendCursor = .max
-    connections[id].flags.remove(.timing)
-    connections[id].flags.remove(.retransmitFirst)
+  /// Puts a record's bytes into frames: one, unless its path has become narrower and there was no room
+  /// to divide it.
+  private mutating func transmitAgain(
+    _ id: ConnectionID, _ record: TransmitRecord, now: Instant
+  ) -> Bool {
+    let queueEnd = connections[id].sendQueueEnd
+    var sequence = record.sequence
+    repeat {
+      let rest = max(min(record.end, queueEnd) - sequence, 0)
+      let length = min(UInt32(rest), connections[id].segmentSize)
+      var flags: TCPFlags = .ack
+      if sequence + length == queueEnd {
+        if length > 0 { flags.insert(.psh) }
+        if record.end > queueEnd { flags.insert(.fin) }
+      }
+      guard transmit(id, at: sequence, length: Int(length), flags: flags, now: now) else {
+        return false
+      }
+      counters.retransmissions += 1
+      sequence += length + (flags.contains(.fin) ? 1 : 0)
+    } while sequence < record.end
+    return true
+  }
+
+  /// The path carries less than before: what is in flight and too large is lost, and goes out again in
+  /// smaller segments (RFC 1191, RFC 8201). Not a sign of congestion.
+  mutating func resegment(_ id: ConnectionID, now: Instant) {
+    guard connections[id].state >= .established, connections[id].flight.count > 0,
+      let recovery = lossRecovery(of: id)
+    else {
+      scheduleOutput(id)
+      return
+    }
+    let size = connections[id].segmentSize
+    var state = recoveries[recovery]
+    records.markAllLost(flight: &connections[id].flight, recovery: &state, reneges: false) {
+      $0.length > size
+    }
+    recoveries[recovery] = state
+    if state.lostBytes > 0 { connections[id].flags.insert(.retransmit) }
+    scheduleOutput(id)
   }
 
   /// A segment without data just before SND.UNA: the peer answers with its acknowledgement and

@@ -8,7 +8,9 @@ extension Engine {
   ) -> UInt64 {
     guard length > 0 else { return 0 }
     let channel = connections[id].channel
-    var (chunk, chunkSequence) = locate(id, sequence)
+    let isAgain = sequence < connections[id].sendMaximum
+    var (chunk, chunkSequence) =
+      isAgain ? locateAgain(id, sequence) : locateNew(id, sequence)
     var sum: UInt64 = 0
     var copied = 0
     while copied < length {
@@ -24,16 +26,46 @@ extension Engine {
         chunk = record.next
       }
     }
-    connections[id].sendCursor = chunk
-    connections[id].sendCursorSequence = chunkSequence
+    if isAgain {
+      let recovery = connections[id].recovery
+      if recovery != .none {
+        recoveries[recovery].sendCursor = chunk
+        recoveries[recovery].sendCursorSequence = chunkSequence
+      }
+    } else {
+      connections[id].sendCursor = chunk
+      connections[id].sendCursorSequence = chunkSequence
+    }
     return sum
+  }
+
+  /// The chunk of bytes that are sent for the first time.
+  @inline(__always)
+  private func locateNew(
+    _ id: ConnectionID, _ sequence: SequenceNumber
+  ) -> (UInt32, SequenceNumber) {
+    locate(id, sequence, connections[id].sendCursor, connections[id].sendCursorSequence)
+  }
+
+  /// The chunk of bytes that are sent again. They have a cursor of their own: new and old bytes go out
+  /// in turn.
+  private func locateAgain(
+    _ id: ConnectionID, _ sequence: SequenceNumber
+  ) -> (UInt32, SequenceNumber) {
+    let recovery = connections[id].recovery
+    guard recovery != .none else { return locate(id, sequence, .max, sequence) }
+    return locate(
+      id, sequence, recoveries[recovery].sendCursor, recoveries[recovery].sendCursorSequence)
   }
 
   /// The chunk that holds a sequence number: from the cursor on, if that is not beyond it.
   @inline(__always)
-  private func locate(_ id: ConnectionID, _ sequence: SequenceNumber) -> (UInt32, SequenceNumber) {
-    var chunk = connections[id].sendCursor
-    var start = connections[id].sendCursorSequence
+  private func locate(
+    _ id: ConnectionID, _ sequence: SequenceNumber, _ cursor: UInt32,
+    _ cursorSequence: SequenceNumber
+  ) -> (UInt32, SequenceNumber) {
+    var chunk = cursor
+    var start = cursorSequence
     if chunk == .max || sequence < start {
       chunk = connections[id].sendHead
       start = connections[id].sendHeadSequence
@@ -79,6 +111,10 @@ extension Engine {
     channels[channel][send: chunk].length = 0
     channels[channel].sendChunksInUse -= 1
     if connections[id].sendCursor == chunk { connections[id].sendCursor = .max }
+    let recovery = connections[id].recovery
+    if recovery != .none, recoveries[recovery].sendCursor == chunk {
+      recoveries[recovery].sendCursor = .max
+    }
     connections[id].sendHead = record.next
     if record.next == .max { connections[id].sendTail = .max }
   }

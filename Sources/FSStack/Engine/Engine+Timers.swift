@@ -27,7 +27,7 @@ extension Engine {
       scheduleOutput(id)
     }
     if connections[id].retransmitAt <= now {
-      retransmissionTimeout(id, now: now)
+      retransmissionTimerExpired(id, now: now)
       guard connections.isAllocated(id), connections[id].state != .closed else { return }
     }
     if connections[id].lifeAt <= now { lifeTimeout(id, now: now) }

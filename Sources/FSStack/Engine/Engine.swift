@@ -29,6 +29,8 @@ public struct Engine: ~Copyable {
   let paths: PathTable
   var pathSizes: PathSizeTable
   let pathSearches: Slab<PathSearchID, PathSearch>
+  let records: TransmitRecords
+  let recoveries: Slab<LossRecoveryID, LossRecovery>
 
   /// Connections that may have something to send at the end of the burst.
   let outputLinks: LinkTable<ConnectionID>
@@ -76,6 +78,9 @@ public struct Engine: ~Copyable {
     paths = PathTable(capacity: configuration.maximumPaths, secret: secret)
     pathSizes = PathSizeTable(capacity: 4096, secret: secret)
     pathSearches = Slab(capacity: capacity)
+    records = TransmitRecords(
+      shared: configuration.maximumTransmitRecords, connections: capacity)
+    recoveries = Slab(capacity: capacity)
     outputLinks = LinkTable(capacity: capacity)
     pathLinks = LinkTable(capacity: capacity)
     ownerLinks = LinkTable(capacity: capacity)
@@ -97,6 +102,8 @@ public struct Engine: ~Copyable {
     paths.deallocate()
     pathSizes.deallocate()
     pathSearches.deallocate()
+    records.deallocate()
+    recoveries.deallocate()
     outputLinks.deallocate()
     pathLinks.deallocate()
     ownerLinks.deallocate()

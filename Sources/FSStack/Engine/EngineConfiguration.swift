@@ -27,6 +27,8 @@ public struct EngineConfiguration: Sendable {
   /// Buffers of 2048 bytes for what arrives ahead of a gap, of all connections. One connection may
   /// have a quarter of them.
   public var maximumReassembly = 8192
+  /// Segments in flight that it can hold, of all connections; one for each connection is added.
+  public var maximumTransmitRecords = 262_144
   /// Largest size of a connection's receive buffer, bytes: the largest window it offers.
   public var receiveBuffer: UInt32 = 4 << 20
   /// Size with which it begins. As Linux with its rcvbuf of 131072.

@@ -74,6 +74,14 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var congestionEchoes: UInt64 = 0
   /// Channels closed because of a violation.
   public var violations: UInt64 = 0
+  /// Tail loss probes sent (RFC 8985).
+  public var lossProbes: UInt64 = 0
+  /// Reductions of a congestion window that were undone, because nothing had been lost.
+  public var undos: UInt64 = 0
+  /// Blocks of selective acknowledgements that no correct peer sends.
+  public var impossibleBlocks: UInt64 = 0
+  /// Peers that threw away what they had selectively acknowledged.
+  public var renegings: UInt64 = 0
 
   /// All zero.
   public init() {}
@@ -97,4 +105,6 @@ public struct EngineStatistics: Sendable {
   public var reassemblySegments: Int
   /// Frames neither pending nor with the kernel, by interface.
   public var freeTransmitFrames: [Int]
+  /// Segments in flight.
+  public var transmitRecords = 0
 }

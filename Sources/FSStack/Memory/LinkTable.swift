@@ -1,5 +1,5 @@
 /// The ends of one list whose links are in a `LinkTable`.
-struct ListHead<Index: SlabIndex> {
+struct ListHead<Index: SlabIndex & BitwiseCopyable>: BitwiseCopyable {
   var first: Index = .none
   var last: Index = .none
 
@@ -9,7 +9,7 @@ struct ListHead<Index: SlabIndex> {
 /// The links of doubly linked lists of slab elements. An element is in at most one of the lists that
 /// share a table; joining, leaving and asking take constant time.
 @safe
-struct LinkTable<Index: SlabIndex> {
+struct LinkTable<Index: SlabIndex & BitwiseCopyable> {
   private struct Links {
     var previous: UInt32
     /// The next element; 0 when the element is in no list, else its number plus two; 1 ends a list.

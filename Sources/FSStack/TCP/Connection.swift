@@ -21,8 +21,8 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let orphaned = Self(rawValue: 1 << 5)
   /// An acknowledgement is owed at the end of this burst.
   static let acknowledgeNow = Self(rawValue: 1 << 6)
-  /// The segment at SND.UNA must be sent again.
-  static let retransmitFirst = Self(rawValue: 1 << 7)
+  /// Lost segments wait to be sent again.
+  static let retransmit = Self(rawValue: 1 << 7)
   /// A zero-window or keep-alive probe must be sent.
   static let probe = Self(rawValue: 1 << 8)
   /// A partial segment need not wait any longer.
@@ -43,8 +43,8 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let reportFinished = Self(rawValue: 1 << 16)
   /// The application must be told of `error`.
   static let reportFailed = Self(rawValue: 1 << 17)
-  /// A round trip is being measured.
-  static let timing = Self(rawValue: 1 << 18)
+  /// A tail loss probe must be sent.
+  static let lossProbe = Self(rawValue: 1 << 18)
   /// The application answers what it receives: its answer may carry the acknowledgement.
   static let interactive = Self(rawValue: 1 << 19)
   /// shutdown(SHUT_RD). As in Linux, what still comes is delivered, until the sending side is shut
@@ -70,6 +70,16 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let reportDuplicate = Self(rawValue: 1 << 29)
   /// SO_RCVBUF: the receive buffer does not grow by itself.
   static let receiveBufferLocked = Self(rawValue: 1 << 30)
+}
+
+/// What the retransmission timer is set for.
+enum RetransmissionTimer: UInt8, BitwiseCopyable {
+  /// RTO of RFC 6298, or a zero-window probe.
+  case retransmission
+  /// PTO of RFC 8985: the tail loss probe.
+  case lossProbe
+  /// Segments that are late will be lost (RFC 8985 section 6.2).
+  case reordering
 }
 
 /// One TCP connection: the transmission control block of RFC 9293 section 3.3.1.
@@ -105,7 +115,7 @@ struct Connection: BitwiseCopyable {
   // Send sequence space.
   /// SND.UNA.
   var sendUnacknowledged: SequenceNumber
-  /// SND.NXT; goes back to SND.UNA when the retransmission timer expires.
+  /// SND.NXT; goes back to SND.UNA only when a SYN must be sent again.
   var sendNext: SequenceNumber
   /// The highest number ever sent, plus one.
   var sendMaximum: SequenceNumber
@@ -134,11 +144,13 @@ struct Connection: BitwiseCopyable {
   /// Newest send chunk.
   var sendTail: UInt32 = .max
   var congestion: CongestionControl
-  var fastRetransmit = FastRetransmit()
   var roundTrip = RoundTripEstimator()
-  /// The measured segment's last byte, and when it was sent.
-  var timedSequence = SequenceNumber(0)
+  /// When the SYN was first sent.
   var timedAt = Instant.never
+  /// The segments sent and not acknowledged.
+  var flight = Flight()
+  /// What is known of losses; none while there was no sign of any.
+  var recovery = LossRecoveryID.none
 
   // The application.
   var channel = ChannelID.none
@@ -196,6 +208,8 @@ struct Connection: BitwiseCopyable {
 
   // Timers: the moment each is due, or never.
   var retransmitAt = Instant.never
+  /// What is to be done then.
+  var retransmissionTimer = RetransmissionTimer.retransmission
   var acknowledgeAt = Instant.never
   /// Keep-alive, FIN-WAIT-2 of an orphan.
   var lifeAt = Instant.never
@@ -341,17 +355,27 @@ extension Connection {
   ) -> CongestionSample {
     CongestionSample(
       delivered: delivered, now: now, roundTrip: measured,
-      smoothedRoundTrip: Interval(nanoseconds: roundTrip.smoothed),
+      smoothedRoundTrip: roundTrip.smoothedRoundTrip,
       isWindowLimited: congestion.isWindowLimited, sendUnacknowledged: sendUnacknowledged,
       sendNext: sendMaximum, segmentSize: segmentSize)
   }
 
-  /// Bytes that the peer's and the congestion window allow beyond SND.NXT; negative after the peer
-  /// has shrunk its window (RFC 9293 MUST-34).
+  /// Bytes that the peer's and the congestion window allow beyond SND.NXT, of which `pipe` are thought
+  /// to be in flight; negative after the peer has shrunk its window (RFC 9293 MUST-34).
   @inline(__always)
-  mutating func usableWindow() -> Int {
-    let window = min(sendWindow, congestion.window)
-    return Int(window) - Int(sendNext - sendUnacknowledged)
+  mutating func usableWindow(pipe: UInt32) -> Int {
+    let offered = Int(sendWindow) - Int(sendNext - sendUnacknowledged)
+    return min(offered, congestionRoom(pipe: pipe, wanted: UInt32(max(sendQueueEnd - sendNext, 0))))
+  }
+
+  /// Bytes that the congestion window lets out. The rest of a window is not worth a segment that is
+  /// smaller than it needs to be; the first is always let out.
+  @inline(__always)
+  mutating func congestionRoom(pipe: UInt32, wanted: UInt32) -> Int {
+    let size = segmentSize
+    guard pipe > 0 else { return Int(max(congestion.window, size)) }
+    let room = Int(congestion.window) - Int(pipe)
+    return room < Int(min(wanted, size)) ? 0 : room
   }
 
   /// Whether a segment of `length` unsent bytes may go out now: full-sized, or the last of the queue
@@ -359,11 +383,7 @@ extension Connection {
   /// window.
   @inline(__always)
   mutating func maySend(_ length: UInt32, isLast: Bool) -> Bool {
-    if length >= segmentSize || sendNext < sendMaximum
-      || !flags.isDisjoint(with: [.pushNow, .urgentQueued])
-    {
-      return true
-    }
+    if length >= segmentSize || !flags.isDisjoint(with: [.pushNow, .urgentQueued]) { return true }
     if isLast {
       if flags.contains(.finQueued) { return true }
       if !flags.isDisjoint(with: [.cork, .more]) { return false }

@@ -4,8 +4,8 @@ import Testing
 
 /// Losses: timers, fast retransmit, recovery.
 @Suite struct RetransmissionTests {
-  /// The timeout doubles from 200 ms (Linux's minimum) to 120 s, fifteen times, then ETIMEDOUT
-  /// (RFC 6298 section 5, RFC 9293 section 3.8.3).
+  /// The timeout doubles from 200 ms and a round trip (Linux's minimum) to 120 s, fifteen times, then
+  /// ETIMEDOUT (RFC 6298 section 5, RFC 9293 section 3.8.3).
   @Test func backOff() {
     let pair = ScriptedPair()
     let socket = pair.open()
@@ -16,7 +16,7 @@ import Testing
     #expect(times.count == 16)
     for (index, (first, second)) in zip(times, times.dropFirst()).enumerated() {
       let expected = min(UInt64(200) << UInt64(index), 120_000)
-      #expect((expected...expected + 2).contains(second - first), "\(times)")
+      #expect((expected...expected + expected / 100 + 2).contains(second - first), "\(times)")
     }
     #expect(socket.error == 110)
     socket.close()
@@ -36,7 +36,8 @@ import Testing
     #expect(socket.error == 110)
   }
 
-  /// An acknowledgement of new data ends the back-off; the timer begins anew.
+  /// An acknowledgement of what was sent again measures nothing, and leaves the back-off as it is; one
+  /// of what was sent once ends it (Karn's algorithm, RFC 6298 section 5, MUST-18; so does Linux).
   @Test func acknowledgementEndsBackOff() {
     let pair = ScriptedPair()
     let socket = pair.open()
@@ -46,26 +47,35 @@ import Testing
     pair.peer.send([], 1, ack: 11)
     socket.send(10)
     pair.simulation.run(for: .milliseconds(230))
-    #expect(pair.peer.take() == ["A> PSH ACK 11:21 ack 1", "A> PSH ACK 11:21 ack 1"])
+    #expect(pair.peer.take() == ["A> PSH ACK 11:21 ack 1"])
+    pair.peer.send([], 1, ack: 21)
+    socket.send(10)
+    pair.simulation.run(for: .milliseconds(700))
+    #expect(pair.peer.take() == ["A> PSH ACK 21:31 ack 1", "A> PSH ACK 21:31 ack 1"])
   }
 
-  /// Three duplicate acknowledgements send the missing segment at once; a partial one the next
-  /// (RFC 5681, RFC 6582).
+  /// The first two duplicate acknowledgements let a new segment out each (RFC 3042), the third sends the
+  /// missing one at once; a partial acknowledgement the next (RFC 5681, RFC 6582).
   @Test func fastRetransmit() {
     let pair = ScriptedPair()
     let socket = pair.open()
-    socket.send(20_000)
+    socket.send(40_000)
     pair.simulation.run(for: .milliseconds(1))
     // The initial window is ten segments.
     #expect(pair.peer.take().count == 10)
+    pair.peer.send([], 1, ack: 1461)
+    #expect(pair.peer.take() == ["A> ACK 14601:16061 ack 1", "A> ACK 16061:17521 ack 1"])
     for _ in 0..<2 { pair.peer.send([], 1, ack: 1461) }
-    _ = pair.peer.take()
-    for _ in 0..<2 { pair.peer.send([], 1, ack: 1461) }
+    #expect(pair.peer.take() == ["A> ACK 17521:18981 ack 1", "A> ACK 18981:20441 ack 1"])
+    pair.peer.send([], 1, ack: 1461)
     #expect(pair.peer.take() == ["A> ACK 1461:2921 ack 1"])
-    // More duplicates let new segments out, at last.
-    for _ in 0..<6 { pair.peer.send([], 1, ack: 1461) }
+    // What is in flight goes down to seven tenths in proportion (RFC 6937).
+    for _ in 0..<8 { pair.peer.send([], 1, ack: 1461) }
     #expect(
-      pair.peer.take().contains { $0.hasPrefix("A> ACK 16061:") || $0.hasPrefix("A> ACK 17521:") })
+      pair.peer.take() == [
+        "A> ACK 20441:21901 ack 1", "A> ACK 21901:23361 ack 1", "A> ACK 23361:24821 ack 1",
+        "A> ACK 24821:26281 ack 1", "A> ACK 26281:27741 ack 1",
+      ])
     pair.peer.send([], 1, ack: 4381)
     #expect(pair.peer.take().first == "A> ACK 4381:5841 ack 1")
     let counters = pair.simulation.a.engines[0].engine.statistics().counters

@@ -35,6 +35,7 @@ struct Invariants {
       checkSequences(connection)
       checkTimers(connection, isWaiting: engine.outputLinks.contains(id), now: now)
       checkReassembly(connection, engine.reassembly, engine.channels)
+      problems += FlightInvariants(connection, engine).problems
       checkChunks(connection, engine.channels)
       checkTables(id, connection, engine)
       for index in before..<problems.count { problems[index] = name + problems[index] }

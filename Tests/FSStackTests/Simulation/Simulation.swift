@@ -240,6 +240,7 @@ final class Simulation {
       ("receive chunks", statistics.receiveChunksInUse),
       ("send chunks", statistics.sendChunksInUse),
       ("reassembly segments", statistics.reassemblySegments),
+      ("transmit records", statistics.transmitRecords),
       ("transmit frames", SimulatedEngine.frameCount - statistics.freeTransmitFrames[0]),
     ]
     found += fillings.filter { $0.1 != 0 }.map { "\(name): \($0.1) \($0.0) in use" }
