@@ -52,6 +52,7 @@ extension Engine {
     if connections[id].flags.contains(.persisting), connections[id].sendWindow > 0 {
       connections[id].flags.remove(.persisting)
       connections[id].attempts = 0
+      connections[id].unacknowledgedSince = connections[id].hasOutstanding ? now : .never
       connections[id].roundTrip.acknowledged()
       restartRetransmissionTimer(id, now: now)
     }
@@ -105,12 +106,8 @@ extension Engine {
     switch connections[id].state {
     case .finWait1:
       connections[id].state = .finWait2
-      if connections[id].flags.contains(.orphaned) {
-        // Nobody will read: wait for the peer's FIN only so long, as Linux's tcp_fin_timeout.
-        connections[id].lifeAt = now + .seconds(60)
-        armTimers(id)
-      }
-      return true
+      // Nobody will read: wait for the peer's FIN only so long.
+      return connections[id].flags.contains(.orphaned) ? awaitFinish(id, now: now) : true
     case .closing:
       enterTimeWait(id, now: now)
       return false

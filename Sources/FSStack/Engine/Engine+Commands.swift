@@ -191,11 +191,10 @@ extension Engine {
     case .synSent:
       retire(id)
     case .finWait2 where !isReset && !hasUnread:
-      connections[id].lifeAt = now + .seconds(60)
-      armTimers(id)
+      if becomeOrphan(id) { _ = awaitFinish(id, now: now) } else { abort(id) }
     case .listen, .timeWait, .synReceived, .established, .finWait1, .finWait2, .closeWait, .closing,
       .lastAck:
-      if isReset || hasUnread {
+      if isReset || hasUnread || !becomeOrphan(id) {
         abort(id)
       } else {
         connections[id].flags.insert(.finQueued)

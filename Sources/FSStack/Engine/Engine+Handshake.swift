@@ -81,7 +81,8 @@ extension Engine {
     let announced =
       options.maximumSegmentSize == 0
       ? UInt16(isIPv4 ? 536 : 1220) : max(options.maximumSegmentSize, 48)
-    connections[id].maximumSegmentSize = announced
+    let limit = connections[id].userSegmentSize
+    connections[id].maximumSegmentSize = limit == 0 ? announced : min(announced, limit)
     if options.windowScale != SegmentOptions.absentWindowScale {
       connections[id].sendScale = options.windowScale
     } else {
@@ -211,6 +212,9 @@ extension Engine {
     let mtu = interfaces[Int(connection.interface)].mtu
     options.maximumSegmentSize = UInt16(
       clamping: mtu - (connection.flow.local.isIPv4 ? 40 : 60))
+    if connection.userSegmentSize != 0 {
+      options.maximumSegmentSize = min(options.maximumSegmentSize, connection.userSegmentSize)
+    }
     // An active open offers everything; a passive one what the SYN offered (RFC 7323).
     let offers = connection.state == .synSent
     if offers || connection.receiveScale != 0 || connection.sendScale != 0 {

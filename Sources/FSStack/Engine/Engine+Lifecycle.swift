@@ -25,7 +25,7 @@ extension Engine {
       flags: [],
       receiveBuffer: min(configuration.initialReceiveBuffer, configuration.receiveBuffer),
       sendUnacknowledged: initial,
-      sendNext: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
+      sendNext: initial, smallSegmentEnd: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
       maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
       congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)),
       interface: UInt8(interface), vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
@@ -46,6 +46,7 @@ extension Engine {
       flows.remove(secret.hash(connections[id].flow), id.raw)
       connections[id].flags.remove(.indexed)
     }
+    forgetOrphan(id)
     timers.disarm(id)
     if outputLinks.contains(id) { outputLinks.remove(id, from: &output) }
     connections[id].retransmitAt = .never

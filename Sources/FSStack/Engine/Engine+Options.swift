@@ -26,21 +26,28 @@ extension Engine {
       set(id, .keepAlive, value != 0)
       armKeepAlive(id, now: now)
     case (Level.tcp, 4):  // TCP_KEEPIDLE
-      connections[id].keepAliveIdle = .seconds(UInt64(max(1, min(value, 32767))))
+      connections[id].keepAliveIdle = UInt16(max(1, min(value, 32767)))
       armKeepAlive(id, now: now)
     case (Level.tcp, 5):  // TCP_KEEPINTVL
-      connections[id].keepAliveInterval = .seconds(UInt64(max(1, min(value, 32767))))
+      connections[id].keepAliveInterval = UInt16(max(1, min(value, 32767)))
     case (Level.tcp, 6):  // TCP_KEEPCNT
       connections[id].keepAliveProbes = UInt8(max(1, min(value, 127)))
+    case (Level.tcp, 7):  // TCP_SYNCNT
+      connections[id].synchronizeRetries = UInt8(max(1, min(value, 127)))
+    case (Level.tcp, 8):  // TCP_LINGER2; beyond Linux's TCP_FIN_TIMEOUT_MAX it is that
+      connections[id].finishTimeout = value < 0 ? -1 : Int16(min(value, 120))
     case (Level.tcp, 18):  // TCP_USER_TIMEOUT, milliseconds
-      connections[id].userTimeout = .milliseconds(UInt64(max(0, value)))
-    case (Level.tcp, 2):  // TCP_MAXSEG
-      connections[id].maximumSegmentSize = min(
-        connections[id].maximumSegmentSize, UInt16(clamping: max(88, value)))
+      connections[id].userTimeout = UInt32(max(0, value))
     case (Level.tcp, 13):  // TCP_CONGESTION, as a `CongestionAlgorithm`
       if let algorithm = UInt8(exactly: value).flatMap(CongestionAlgorithm.init(rawValue:)) {
         connections[id].congestion.select(algorithm)
       }
+    case (Level.tcp, 2):  // TCP_MAXSEG, zero for none; before the SYN it is what that announces, too
+      connections[id].userSegmentSize = 0
+      guard value > 0 else { return }
+      let size = UInt16(max(88, min(value, 32767)))
+      connections[id].userSegmentSize = size
+      connections[id].maximumSegmentSize = min(connections[id].maximumSegmentSize, size)
     case (Level.tcp, 25):  // TCP_NOTSENT_LOWAT; zero is Linux's tcp_notsent_lowat, no mark
       connections[id].unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value)
       markDirty(id)

@@ -123,6 +123,9 @@ extension Engine {
       recoveries[connections[id].recovery].reduction.transmitted(UInt32(end - sequence))
     }
     if connections[id].unsentLowWater != .max { reportUnsent(id) }
+    if length > 0, length < Int(connections[id].segmentSize) {
+      connections[id].smallSegmentEnd = sequence + UInt32(length)
+    }
     if connections[id].unacknowledgedSince == .never { connections[id].unacknowledgedSince = now }
     if finishes { finSent(id) }
     return true

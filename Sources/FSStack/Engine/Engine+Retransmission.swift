@@ -33,6 +33,7 @@ extension Engine {
       connections[id].sendNext = connections[id].sendUnacknowledged
     }
     setRetransmissionTimeout(id, now: now)
+    clampToUserTimeout(id, now: now)
     scheduleOutput(id)
   }
 
@@ -44,42 +45,12 @@ extension Engine {
       connections[id].flags.remove(.persisting)
     } else {
       connections[id].flags.insert(.probe)
+      // The user timeout counts from here.
+      if connections[id].unacknowledgedSince == .never { connections[id].unacknowledgedSince = now }
       setRetransmissionTimeout(id, now: now)
+      clampToUserTimeout(id, now: now)
     }
     scheduleOutput(id)
-  }
-
-  /// Whether the connection has been tried long enough: R2 of RFC 9293 section 3.8.3, with Linux's
-  /// counts.
-  private func isExhausted(_ id: ConnectionID, now: Instant) -> Bool {
-    let connection = connections[id]
-    let isPersisting = connection.flags.contains(.persisting)
-    if connection.userTimeout.nanoseconds > 0, connection.unacknowledgedSince != .never,
-      now - connection.unacknowledgedSince >= connection.userTimeout
-    {
-      return true
-    }
-    switch connection.state {
-    case .synSent:
-      return connection.attempts > 6
-    case .synReceived:
-      return connection.attempts > 5
-    case .closed, .listen, .established, .finWait1, .finWait2, .closeWait, .closing, .lastAck,
-      .timeWait:
-      // With its window closed but answering, a peer is alive (MUST-37): `attempts` begins anew with
-      // each answer. An orphan has nobody to wait for it.
-      return connection.attempts > (connection.flags.contains(.orphaned) ? 8 : 15)
-        || isPersisting && connection.attempts > 15
-    }
-  }
-
-  private mutating func giveUp(_ id: ConnectionID) {
-    if connections[id].flags.contains(.orphaned) {
-      abort(id)
-    } else {
-      let reason = connections[id].softError
-      fail(id, reason != 0 ? reason : SocketError.timedOut)
-    }
   }
 
   /// After a loss the way may have changed: ask the control plane's tables again (MUST-20 R1).

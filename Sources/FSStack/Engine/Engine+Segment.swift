@@ -32,6 +32,7 @@ extension Engine {
       guard checkUnusual(id, &segment, now: now) else { return }
     }
     connections[id].lastReceivedAt = now
+    connections[id].keepAliveSent = 0
     connections[id].tally.segmentsIn &+= 1
     // Fifth, the acknowledgement.
     let unacknowledged = connections[id].sendUnacknowledged

@@ -32,6 +32,8 @@ public struct Engine: ~Copyable {
   let records: TransmitRecords
   let recoveries: Slab<LossRecoveryID, LossRecovery>
 
+  /// Connections that their applications have closed, and that go on.
+  var orphanCount = 0
   /// Connections that may have something to send at the end of the burst.
   let outputLinks: LinkTable<ConnectionID>
   var output = ListHead<ConnectionID>()

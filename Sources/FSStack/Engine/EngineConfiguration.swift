@@ -16,6 +16,10 @@ public struct EngineConfiguration: Sendable {
   public var maximumHalfOpen = 65_536
   /// Connections in TIME-WAIT that it remembers.
   public var maximumTimeWait = 131_072
+  /// Connections that may go on after their applications have closed them (Linux's tcp_max_orphans).
+  public var maximumOrphans = 65_536
+  /// How long such a connection waits for the peer's FIN (Linux's tcp_fin_timeout).
+  public var finishTimeout = Interval.seconds(60)
   /// Channels that it can serve.
   public var maximumChannels = 1024
   /// Listening endpoints that it can serve.

@@ -82,6 +82,8 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var impossibleBlocks: UInt64 = 0
   /// Peers that threw away what they had selectively acknowledged.
   public var renegings: UInt64 = 0
+  /// Connections reset at close because there were too many orphans.
+  public var orphansReset: UInt64 = 0
 
   /// All zero.
   public init() {}

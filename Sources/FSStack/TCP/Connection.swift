@@ -5,7 +5,7 @@ struct ConnectionID: SlabIndex, BitwiseCopyable {
 
 /// Facts about a connection that are true or false.
 struct ConnectionFlags: OptionSet, BitwiseCopyable {
-  var rawValue: UInt32
+  var rawValue: UInt64
 
   /// Opened by a SYN from the peer (RFC 9293 MUST-11: SYN-RECEIVED remembers).
   static let passive = Self(rawValue: 1 << 0)
@@ -68,6 +68,8 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let urgentQueued = Self(rawValue: 1 << 28)
   /// The next segment reports `duplicateBlock`.
   static let reportDuplicate = Self(rawValue: 1 << 29)
+  /// It counts among the orphans.
+  static let countedOrphan = Self(rawValue: 1 << 31)
   /// SO_RCVBUF: the receive buffer does not grow by itself.
   static let receiveBufferLocked = Self(rawValue: 1 << 30)
 }
@@ -117,6 +119,8 @@ struct Connection: BitwiseCopyable {
   var sendUnacknowledged: SequenceNumber
   /// SND.NXT; goes back to SND.UNA only when a SYN must be sent again.
   var sendNext: SequenceNumber
+  /// One past the last segment sent that was not full (Minshall's SND.SML).
+  var smallSegmentEnd = SequenceNumber(0)
   /// The highest number ever sent, plus one.
   var sendMaximum: SequenceNumber
   /// One past the last byte that the application has queued; a FIN has this number.
@@ -221,14 +225,21 @@ struct Connection: BitwiseCopyable {
   var lastReceivedAt: Instant
   /// When an out-of-window segment was last answered (RFC 5961 section 10).
   var lastChallengeAt = Instant(nanoseconds: 0)
-  var keepAliveIdle = Interval.seconds(7200)
-  var keepAliveInterval = Interval.seconds(75)
+  /// TCP_KEEPIDLE and TCP_KEEPINTVL, seconds; TCP_KEEPCNT.
+  var keepAliveIdle: UInt16 = 7200
+  var keepAliveInterval: UInt16 = 75
   var keepAliveProbes: UInt8 = 9
   /// Keep-alive probes sent since the peer was last heard.
   var keepAliveSent: UInt8 = 0
-  /// TCP_USER_TIMEOUT; zero for none.
-  var userTimeout = Interval(nanoseconds: 0)
-  /// When the oldest unacknowledged data was first sent.
+  /// TCP_USER_TIMEOUT, milliseconds; zero for none.
+  var userTimeout: UInt32 = 0
+  /// TCP_SYNCNT; zero for the default.
+  var synchronizeRetries: UInt8 = 0
+  /// TCP_LINGER2, seconds; zero for the default, negative for not at all.
+  var finishTimeout: Int16 = 0
+  /// TCP_MAXSEG; zero for none.
+  var userSegmentSize: UInt16 = 0
+  /// When the oldest unacknowledged data was first sent, or the window was found closed.
   var unacknowledgedSince = Instant.never
 
   // While it has no channel.
@@ -379,15 +390,17 @@ extension Connection {
   }
 
   /// Whether a segment of `length` unsent bytes may go out now: full-sized, or the last of the queue
-  /// when Nagle's algorithm lets it (RFC 9293 section 3.8.6.2.1 and 3.7.4), or half the largest
-  /// window.
+  /// when Nagle's algorithm lets it (SHLD-7, MUST-17), or half the largest window (MUST-38, RFC 9293
+  /// section 3.8.6.2.1). As in Linux Nagle's algorithm is Minshall's: a small segment waits only for
+  /// another small one, so that the end of a long answer does not wait for the full ones before it.
   @inline(__always)
   mutating func maySend(_ length: UInt32, isLast: Bool) -> Bool {
     if length >= segmentSize || !flags.isDisjoint(with: [.pushNow, .urgentQueued]) { return true }
     if isLast {
       if flags.contains(.finQueued) { return true }
       if !flags.isDisjoint(with: [.cork, .more]) { return false }
-      return flags.contains(.noDelay) || flightSize == 0
+      return flags.contains(.noDelay) || smallSegmentEnd <= sendUnacknowledged
+        || smallSegmentEnd > sendNext
     }
     return length >= max(largestSendWindow / 2, 1)
   }

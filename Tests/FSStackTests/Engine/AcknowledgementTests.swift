@@ -189,6 +189,43 @@ import Testing
     #expect(pair.peer.take() == ["A> FIN PSH ACK 1491:1492 ack 1"])
   }
 
+  /// The end of a long answer does not wait for the full segments before it, only for another small
+  /// one (Minshall's variant, as Linux).
+  @Test func nagleAfterFullSegments() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.send(1460 + 10)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> ACK 1:1461 ack 1", "A> PSH ACK 1461:1471 ack 1"])
+    socket.send(20)
+    pair.simulation.run(for: .milliseconds(1))
+    pair.peer.send([], 1, ack: 1461)
+    #expect(pair.peer.take() == [])
+    pair.peer.send([], 1, ack: 1471)
+    #expect(pair.peer.take() == ["A> PSH ACK 1471:1491 ack 1"])
+  }
+
+  /// TCP_MAXSEG: before the connection it is also what the SYN announces.
+  @Test func maximumSegment() {
+    let simulation = Simulation(engines: (1, 0))
+    let client = TestApplication(on: simulation.a.engines[0])
+    let socket = client.connect(to: simulation.b.address, port: 80, localPort: 40_000)
+    socket.setOption(level: 6, name: 2, 500)
+    simulation.run(for: .milliseconds(1))
+    #expect(simulation.trace.entries.first?.segment.options.maximumSegmentSize == 500)
+    let peer = ScriptedPeer(simulation, port: 80, to: 40_000)
+    peer.isServer = true
+    peer.send(.syn, 0, ack: 1) { $0.options.maximumSegmentSize = 1460 }
+    socket.send(1000)
+    simulation.run(for: .milliseconds(1))
+    #expect(peer.take().suffix(2) == ["A> ACK 1:501 ack 1", "A> PSH ACK 501:1001 ack 1"])
+    peer.send([], 1, ack: 1001)
+    socket.setOption(level: 6, name: 2, 100)
+    socket.send(200)
+    simulation.run(for: .milliseconds(1))
+    #expect(peer.take() == ["A> ACK 1001:1101 ack 1", "A> PSH ACK 1101:1201 ack 1"])
+  }
+
   /// MSG_MORE and TCP_CORK hold a partial segment, for 200 ms at most.
   @Test(arguments: [false, true])
   func corked(isOption: Bool) {

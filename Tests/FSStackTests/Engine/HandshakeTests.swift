@@ -49,7 +49,7 @@ import Testing
     _ = pair.peer.take()
     pair.server.accept()?.send(1000)
     pair.simulation.run(for: .milliseconds(1))
-    #expect(pair.peer.take() == ["A> ACK 1:537 ack 1"])
+    #expect(pair.peer.take() == ["A> ACK 1:537 ack 1", "A> PSH ACK 537:1001 ack 1"])
   }
 
   // MARK: Losses

@@ -44,6 +44,33 @@ import Testing
       ])
   }
 
+  /// Answered probes do not add up, also when they are farther apart than the idle time is long.
+  @Test func answersAreRemembered() {
+    let pair = Pair()
+    let (server, client) = pair.connect()
+    server.setOption(level: 6, name: 4, 1)
+    server.setOption(level: 6, name: 5, 10)
+    server.setOption(level: 6, name: 6, 2)
+    server.setOption(level: 1, name: 9, 1)
+    pair.simulation.run(for: .seconds(200))
+    #expect(server.error == nil && client.error == nil)
+  }
+
+  /// With TCP_USER_TIMEOUT the time decides, not the number of probes, as in Linux.
+  @Test func userTimeout() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.setOption(level: 6, name: 18, 15_000)
+    socket.setOption(level: 6, name: 4, 10)
+    socket.setOption(level: 6, name: 5, 1)
+    socket.setOption(level: 6, name: 6, 100)
+    socket.setOption(level: 1, name: 9, 1)
+    let begin = pair.simulation.milliseconds
+    #expect(pair.simulation.run(within: .seconds(100)) { socket.error != nil })
+    #expect((14_900.0...15_100).contains(pair.simulation.milliseconds - begin))
+    #expect(socket.error == 110)
+  }
+
   /// Off by default (MUST-25), and off again.
   @Test(arguments: [false, true])
   func off(wasOn: Bool) {

@@ -275,6 +275,8 @@ struct Invariants {
     expect(
       queued == engine.reassembly.count,
       "\(queued) buffers queued, \(engine.reassembly.count) in use")
+    let orphans = all.count { $0.flags.contains(.countedOrphan) }
+    expect(orphans == engine.orphanCount, "\(orphans) orphans, \(engine.orphanCount) counted")
     let rates = all.count { $0.receiveRate != .none }
     expect(
       rates == Int(engine.receiveRates.count),

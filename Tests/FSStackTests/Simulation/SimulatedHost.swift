@@ -92,6 +92,7 @@ final class SimulatedHost {
       configuration.maximumTimeWait = options.maximumTimeWait
       configuration.maximumChannels = 8
       configuration.maximumReassembly = options.maximumReassembly
+      configuration.maximumOrphans = options.maximumOrphans
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
       configuration.congestionAlgorithm = options.congestion
@@ -111,6 +112,7 @@ final class SimulatedHost {
     var maximumTimeWait = 64
     var receiveBuffer: UInt32 = 1 << 20
     var maximumReassembly = 256
+    var maximumOrphans = 64
     var mtu = 1500
     var congestion = CongestionAlgorithm.cubic
     var ecn = ECNPolicy.accept
