@@ -53,6 +53,7 @@ extension Engine {
     connections[id].acknowledgeAt = .never
     connections[id].lifeAt = .never
     connections[id].pushAt = .never
+    connections[id].pacer.stopWaiting()
     reassembly.removeAll(&connections[id].reassembly)
     endRecovery(id)
     if connections[id].receiveRate != .none {

@@ -25,6 +25,8 @@ extension Engine {
     case (Level.socket, 9):  // SO_KEEPALIVE
       set(id, .keepAlive, value != 0)
       armKeepAlive(id, now: now)
+    case (Level.socket, 47):  // SO_MAX_PACING_RATE, bytes per second; all ones for no limit
+      setMaximumPacingRate(id, UInt32(bitPattern: value))
     case (Level.tcp, 4):  // TCP_KEEPIDLE
       connections[id].keepAliveIdle = UInt16(max(1, min(value, 32767)))
       armKeepAlive(id, now: now)

@@ -22,7 +22,7 @@ extension Engine {
     case .established, .finWait1, .finWait2, .closeWait, .closing, .lastAck:
       break
     }
-    if !connections[id].flags.isDisjoint(with: [.retransmit, .lossProbe]) {
+    if !connections[id].flags.isDisjoint(with: [.retransmit, .lossProbe]), paceAllows(id, now: now) {
       guard sendAgain(id, now: now) else { return false }
     }
     if connections[id].flags.contains(.probe) {
@@ -96,6 +96,7 @@ extension Engine {
         holdPartial(id, now: now)
         return true
       }
+      guard length == 0 || paceAllows(id, now: now) else { return true }
       guard sendNext(id, length: length, finishes: finishes, isLast: isLast, now: now) else {
         return false
       }

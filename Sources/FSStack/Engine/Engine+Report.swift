@@ -65,8 +65,9 @@ extension Engine {
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
     report.congestionAlgorithm = connection.congestion.algorithm.rawValue
-    report.pacingRate = .max
-    report.maximumPacingRate = .max
+    report.pacingRate = pacingRate(connection)
+    report.maximumPacingRate =
+      connection.pacer.isOn ? UInt64(connection.pacer.maximumRate) : .max
   }
 
   private func describeRecovery(_ connection: Connection, in report: inout ConnectionReport) {

@@ -26,6 +26,7 @@ extension Engine {
       connections[id].flags.insert(.pushNow)
       scheduleOutput(id)
     }
+    if connections[id].pacer.deadline <= now { resumeAfterPause(id) }
     if connections[id].retransmitAt <= now {
       retransmissionTimerExpired(id, now: now)
       guard connections.isAllocated(id), connections[id].state != .closed else { return }

@@ -39,6 +39,7 @@ extension Engine {
     counters.bytesSent += UInt64(headerLength + length)
     if length > 0 || !flags.isDisjoint(with: [.syn, .fin]) { connections[id].lastSentAt = now }
     tally(id, at: sequence, length: length, flags: flags, now: now)
+    if length > 0 { pace(id, headerLength + length, now: now) }
     if flags.contains(.ack) {
       if connections[id].flags.contains(.acknowledgeNow) || connections[id].acknowledgeAt != .never
       {

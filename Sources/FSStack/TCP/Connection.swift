@@ -219,6 +219,7 @@ struct Connection: BitwiseCopyable {
   var lifeAt = Instant.never
   /// A corked partial segment goes out.
   var pushAt = Instant.never
+  var pacer = Pacer()
   /// When data, a SYN or a FIN was last sent.
   var lastSentAt: Instant
   /// When something was last received.
@@ -326,7 +327,7 @@ extension Connection {
 
   /// The earliest of its timers.
   var nextDeadline: Instant {
-    min(min(retransmitAt, acknowledgeAt), min(lifeAt, pushAt))
+    min(min(min(retransmitAt, acknowledgeAt), min(lifeAt, pushAt)), pacer.deadline)
   }
 
   /// RFC 9293 section 3.10.7.4, first step: whether any of the segment lies in the window.

@@ -105,7 +105,8 @@ struct Invariants {
         expect(hasTimer, "data in flight without a timer")
       } else if connection.hasUnsent, connection.state >= .established {
         expect(
-          hasTimer || connection.pushAt != .never, "data waits for the window without a timer")
+          hasTimer || connection.pushAt != .never || connection.pacer.isWaiting,
+          "data waits for the window without a timer")
       } else {
         expect(!hasTimer, "a retransmission timer for nothing")
       }
