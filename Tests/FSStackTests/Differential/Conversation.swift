@@ -11,7 +11,14 @@ struct Conversation {
   var localPort: UInt16?
   /// The application's side of the pattern is the server's.
   let isPassive: Bool
-  private let initial: UInt32 = 0xffff_ff00
+  private var initial: UInt32 = 0xffff_ff00
+  /// The position in the pattern of the byte with number 1.
+  private var patternStart = 0
+  /// Bytes that `fill` has sent.
+  private(set) var filled = 0
+  /// The end of the window that was last advertised to the peer.
+  private var edge: UInt32 = 0
+  private var scale: UInt32 = 0
   private var localInitial: UInt32?
   /// Where timestamps begin, and the peer's latest one counted from there.
   private let timestampBase: UInt32 = 0x4000_0000
@@ -52,7 +59,8 @@ struct Conversation {
     tcp.put16(segment.window, at: 14)
     tcp.put16(segment.urgentPointer, at: 18)
     tcp += options
-    tcp += ScriptPattern.bytes(segment.sequence - 1, segment.count, toServer: isPassive)
+    tcp += ScriptPattern.bytes(
+      patternStart + segment.sequence - 1, segment.count, toServer: isPassive)
     let header = header(segment, length: length)
     let pseudo = header[12..<20] + [0, 6, UInt8(length >> 8), UInt8(length & 255)]
     let sum = referenceChecksum(pseudo + tcp)
@@ -120,6 +128,23 @@ struct Conversation {
     }
   }
 
+  /// The next segment of `fill`, the first at `start`; nil when the window is full.
+  mutating func fillingSegment(from start: Int) -> PeerSegment? {
+    let sequence = start + filled
+    let room = Int(Int32(bitPattern: edge &- initial)) - sequence
+    guard room > 0, filled < 150_000 else { return nil }
+    let count = min(room, 1000)
+    filled += count
+    return PeerSegment(.psh, sequence, count: count, ack: 1001)
+  }
+
+  /// Counts anew, so that the byte behind `fill` has a number that does not depend on the window.
+  mutating func endFilling(from start: Int) {
+    let shift = start + filled - 100_001
+    patternStart += shift
+    initial &+= UInt32(bitPattern: Int32(shift))
+  }
+
   // MARK: In
 
   /// The line of a frame that came back; nil if it is not for this peer.
@@ -131,6 +156,7 @@ struct Conversation {
     if localPort == nil { localPort = segment.sourcePort }
     if segment.flags.contains(.syn) { localInitial = segment.sequence.value }
     if segment.options.hasTimestamp { lastReceivedTimestamp = segment.options.timestampValue }
+    noteWindow(segment)
     var parts = Trace.names(segment.flags)
     parts.append(range(segment))
     if segment.flags.contains(.ack) {
@@ -141,6 +167,17 @@ struct Conversation {
     if frame[15] & 3 != 0 { parts.append("ecn \(frame[15] & 3)") }
     if segment.payloadLength > 0, !isPattern(segment, frame) { parts.append("wrong bytes") }
     return "> " + parts.joined(separator: " ")
+  }
+
+  private mutating func noteWindow(_ segment: Segment) {
+    if segment.flags.contains(.syn), segment.options.windowScale != SegmentOptions.absentWindowScale
+    {
+      scale = offer.windowScale == nil ? 0 : UInt32(segment.options.windowScale)
+    }
+    let shift = segment.flags.contains(.syn) ? 0 : scale
+    if segment.flags.contains(.ack) {
+      edge = segment.acknowledgement.value &+ UInt32(segment.window) << shift
+    }
   }
 
   private func range(_ segment: Segment) -> String {

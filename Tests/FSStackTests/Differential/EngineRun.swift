@@ -18,6 +18,7 @@ struct EngineRun {
   }
 
   private init(_ script: Script) {
+    simulation.observers[0].rules.isPeerHonest = false
     application = TestApplication(on: simulation.a.engines[0])
     conversation = Conversation(
       script, peer: simulation.b.address, peerPort: script.isPassive ? 1024 : 80,
@@ -27,18 +28,33 @@ struct EngineRun {
   private mutating func perform(_ step: Step) {
     transcript.begin(step)
     if case .segments(let segments) = step {
-      let addresses = simulation.a.macAddress.bytes + simulation.b.macAddress.bytes
       for segment in segments {
-        simulation.send(addresses + [8, 0] + conversation.packet(segment), from: 1)
-        // Each in a burst of its own, as Linux sees them.
-        simulation.run(for: .microseconds(150))
+        inject(segment)
         collect()
       }
+    } else if case .fill = step {
+      fill()
     } else if let result = call(step) {
       transcript.answer(result)
     }
     simulation.run(for: .milliseconds(UInt64(step.duration)))
     collect()
+  }
+
+  private mutating func fill() {
+    while let segment = conversation.fillingSegment(from: 1001) {
+      inject(segment)
+      for frame in simulation.b.received { _ = conversation.line(frame) }
+      simulation.b.received.removeAll()
+    }
+    conversation.endFilling(from: 1001)
+  }
+
+  /// Each in a burst of its own, as Linux sees them.
+  private mutating func inject(_ segment: PeerSegment) {
+    let addresses = simulation.a.macAddress.bytes + simulation.b.macAddress.bytes
+    simulation.send(addresses + [8, 0] + conversation.packet(segment), from: 1)
+    simulation.run(for: .microseconds(150))
   }
 
   private mutating func collect() {
@@ -62,9 +78,9 @@ struct EngineRun {
       return socket == nil ? "= EAGAIN" : "= accepted"
     case .state:
       return "= \(state)"
-    case .wait, .segments:
+    case .wait, .segments, .fill:
       return nil
-    case .send, .receive, .shutdown, .close, .abort, .option, .socketError:
+    case .send, .receive, .drain, .shutdown, .close, .abort, .option, .socketError:
       guard let socket else { return "= no socket" }
       return call(step, on: socket)
     }
@@ -76,6 +92,11 @@ struct EngineRun {
       return send(count, more: more, on: socket)
     case .receive(let count):
       return receive(count, on: socket)
+    case .drain:
+      let count = socket.read()
+      // As one finds out that there is no more, which takes the error.
+      _ = receive(65536, on: socket)
+      return "= filled + \(count - conversation.filled)"
     case .shutdown:
       socket.shutdown()
     case .close:
@@ -88,7 +109,7 @@ struct EngineRun {
       socket.setOption(level: Int(option.level), name: Int(option.number), value)
     case .socketError:
       return "= \(takeError(of: socket) ?? "none")"
-    case .listen, .connect, .accept, .state, .wait, .segments:
+    case .listen, .connect, .accept, .state, .wait, .segments, .fill:
       return nil
     }
     return nil

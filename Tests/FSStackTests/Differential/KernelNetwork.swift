@@ -9,6 +9,8 @@ final class KernelNetwork {
   /// Linux's address. Peers have other addresses of the same /16.
   static let address = IPAddress(v4: 10, 200, 0, 1)
   private let device: Int32
+  /// Read from the device, and not taken yet.
+  private var frames: [[UInt8]] = []
   /// A netlink socket that tells states.
   private let diagnosis: Int32
 
@@ -44,6 +46,7 @@ final class KernelNetwork {
     for (name, value) in Self.settings { try Self.set(name, value) }
     device = lab_open_tun("fs-diff", Self.address.v4Native, 16, 1500)
     guard device >= 0 else { throw Failure.call("TUN device", errno) }
+    try Self.sendSegmentBySegment("fs-diff")
     diagnosis = socket(AF_NETLINK, Int32(bitPattern: SOCK_RAW.rawValue), 4)
     guard diagnosis >= 0 else { throw Failure.call("sock_diag", errno) }
   }
@@ -51,6 +54,22 @@ final class KernelNetwork {
   deinit {
     Glibc.close(device)
     Glibc.close(diagnosis)
+  }
+
+  /// Lets TCP give the device segments, not several in one to be cut there: it marks the last of each
+  /// such piece with PSH, whatever the application has written.
+  private static func sendSegmentBySegment(_ name: String) throws {
+    let netlink = socket(AF_NETLINK, Int32(bitPattern: SOCK_RAW.rawValue), 0)
+    defer { Glibc.close(netlink) }
+    // struct nlmsghdr: length, type RTM_NEWLINK, flags NLM_F_REQUEST and NLM_F_ACK, number, port.
+    // struct ifinfomsg: family, type, index, flags, changes. IFLA_GSO_MAX_SEGS: 1.
+    var request: [UInt8] = [40, 0, 0, 0, 16, 0, 5, 0] + [UInt8](repeating: 0, count: 12)
+    withUnsafeBytes(of: if_nametoindex(name)) { request += $0 }
+    request += [0, 0, 0, 0, 0, 0, 0, 0] + [8, 0, 40, 0, 1, 0, 0, 0]
+    var answer = [UInt8](repeating: 0, count: 1024)
+    guard send(netlink, request, request.count, 0) == request.count,
+      recv(netlink, &answer, answer.count, 0) >= 20, answer[16..<20].allSatisfy({ $0 == 0 })
+    else { throw Failure.call("one segment at a time", errno) }
   }
 
   private static func set(_ name: String, _ value: String) throws {
@@ -69,16 +88,32 @@ final class KernelNetwork {
 
   /// Takes what the kernel has sent, as Ethernet frames; only IPv4.
   func take() -> [[UInt8]] {
-    var frames: [[UInt8]] = []
+    readDevice()
+    defer { frames.removeAll() }
+    return frames
+  }
+
+  /// Takes what the kernel has sent to one peer.
+  func take(for peer: IPAddress) -> [[UInt8]] {
+    readDevice()
+    let isForPeer = { (frame: [UInt8]) in Self.destination(of: frame) == peer }
+    defer { frames.removeAll(where: isForPeer) }
+    return frames.filter(isForPeer)
+  }
+
+  static func destination(of frame: [UInt8]) -> IPAddress {
+    frame[30..<34].withUnsafeBytes { IPAddress(bytes: $0) }
+  }
+
+  private func readDevice() {
     while true {
       var frame = [UInt8](repeating: 0, count: 14 + 2048)
       frame[12] = 8
       let count = frame.withUnsafeMutableBytes {
         read(device, UnsafeMutableRawBufferPointer(rebasing: $0[14...]).baseAddress, 2048)
       }
-      guard count > 0 else { return frames }
-      guard frame[14] >> 4 == 4 else { continue }
-      frames.append(Array(frame[..<(14 + count)]))
+      guard count > 0 else { return }
+      if frame[14] >> 4 == 4, count >= 40 { frames.append(Array(frame[..<(14 + count)])) }
     }
   }
 

@@ -40,10 +40,20 @@ final class KernelRun {
     transcript.begin(step)
     if case .segments(let segments) = step {
       for segment in segments { network.inject(conversation.packet(segment)) }
+    } else if case .fill = step {
+      fill()
     } else if let result = call(step) {
       transcript.answer(result)
     }
     return step.duration
+  }
+
+  private func fill() {
+    while let segment = conversation.fillingSegment(from: 1001) {
+      network.inject(conversation.packet(segment))
+      for frame in network.take(for: conversation.peer) { _ = conversation.line(frame) }
+    }
+    conversation.endFilling(from: 1001)
   }
 
   /// Notes a frame if it is for this script's peer.
@@ -70,9 +80,9 @@ final class KernelRun {
       return socket >= 0 ? "= accepted" : "= \(ErrorName.of(errno))"
     case .state:
       return "= \(state)"
-    case .wait, .segments:
+    case .wait, .segments, .fill:
       return nil
-    case .send, .receive, .shutdown, .close, .abort, .option, .socketError:
+    case .send, .receive, .drain, .shutdown, .close, .abort, .option, .socketError:
       return socket >= 0 ? call(step, on: socket) : "= no socket"
     }
   }
@@ -83,6 +93,8 @@ final class KernelRun {
       return send(count, more: more)
     case .receive(let count):
       return receive(count)
+    case .drain:
+      return drain()
     case .shutdown:
       Glibc.shutdown(socket, Int32(SHUT_WR))
     case .close:
@@ -103,7 +115,7 @@ final class KernelRun {
       var size = socklen_t(MemoryLayout<Int32>.size)
       getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size)
       return "= \(error == 0 ? "none" : ErrorName.of(error))"
-    case .listen, .connect, .accept, .state, .wait, .segments:
+    case .listen, .connect, .accept, .state, .wait, .segments, .fill:
       return nil
     }
     return nil
@@ -167,5 +179,15 @@ final class KernelRun {
       || ScriptPattern.isEqual(bytes[..<received], bytesReceived, toServer: isPassive)
     bytesReceived += received
     return "= \(received)" + (isPattern ? "" : " wrong")
+  }
+
+  private func drain() -> String {
+    let start = bytesReceived
+    var last = -1
+    while last != bytesReceived {
+      last = bytesReceived
+      _ = receive(65536)
+    }
+    return "= filled + \(bytesReceived - start - conversation.filled)"
   }
 }

@@ -11,7 +11,7 @@ final class KernelSchedule {
   private static let tolerance = 3.0
   /// Scripts under way at a time; fewer when some have to be repeated.
   private static let concurrency = 48
-  private static let rounds = 12
+  private static let rounds = 24
 
   private struct Entry {
     var index: Int
@@ -91,11 +91,7 @@ final class KernelSchedule {
   }
 
   private func collect() {
-    for frame in network.take() {
-      let destination = frame[30..<34]
-      let peer = destination.withUnsafeBytes { IPAddress(bytes: $0) }
-      runs[peer]?.take(frame)
-    }
+    for frame in network.take() { runs[KernelNetwork.destination(of: frame)]?.take(frame) }
   }
 
   private static var now: Double {

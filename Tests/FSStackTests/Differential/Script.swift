@@ -46,6 +46,10 @@ enum Step: Sendable {
   /// The state of the connection as a kernel's table shows it.
   case state
   case wait(milliseconds: Int)
+  /// The peer sends until the window is full. RCV.NXT is 100,001 then, however large the window was.
+  case fill
+  /// recv(2) until there is nothing; what is more than `fill` has sent counts.
+  case drain
 
   /// One segment.
   static func segment(
@@ -103,6 +107,8 @@ extension Step: CustomStringConvertible {
     case .abort: "abort"
     case .socketError: "error"
     case .state: "state"
+    case .fill: "fill"
+    case .drain: "drain"
     }
   }
 }
