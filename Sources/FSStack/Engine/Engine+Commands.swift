@@ -166,6 +166,11 @@ extension Engine {
 
   /// shutdown(2).
   private mutating func shutdown(_ id: ConnectionID, _ flags: UInt8, now: Instant) {
+    if connections[id].state == .synSent {
+      // Gives up the attempt, as in Linux.
+      fail(id, SocketError.connectionReset)
+      return
+    }
     if flags & CommandFlags.shutRead != 0 { connections[id].flags.insert(.readShut) }
     if flags & CommandFlags.shutWrite != 0, connections[id].state != .closed {
       connections[id].flags.insert(.finQueued)
@@ -177,8 +182,10 @@ extension Engine {
   /// section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the application has been
   /// told of the acknowledgement of all it has sent, so that no chunk is lost.
   mutating func close(_ id: ConnectionID, isReset: Bool, now: Instant) {
-    let hasUnread = connections[id].unreadBytes > 0 || connections[id].reassembly != .none
+    // What is ahead of a gap has not been received: the rest of it will be answered with RST.
+    let hasUnread = connections[id].unreadBytes > 0
     freeReceived(id)
+    reassembly.removeAll(&connections[id].reassembly)
     connections[id].flags.insert(.orphaned)
     if connections[id].sendHead == .max, connections[id].unreportedAcknowledged == 0 {
       let channel = connections[id].channel
@@ -190,6 +197,9 @@ extension Engine {
       if connections[id].slot == .max { forget(id) }
     case .synSent:
       retire(id)
+    case .closing where !hasUnread, .lastAck where !hasUnread:
+      // Both sides have finished: there is nothing to reset (RFC 9293 section 3.10.5).
+      if isReset { retire(id) }
     case .finWait2 where !isReset && !hasUnread:
       if becomeOrphan(id) { _ = awaitFinish(id, now: now) } else { abort(id) }
     case .listen, .timeWait, .synReceived, .established, .finWait1, .finWait2, .closeWait, .closing,

@@ -16,6 +16,7 @@ extension Engine {
     if flags.contains(.ack) && !isAcknowledged {
       if !flags.contains(.rst) { sendReset(answering: &segment, of: id) }
       drop(.ackUnacceptable)
+      synchronizeSooner(id, now: now)
       return
     }
     if flags.contains(.rst) {
@@ -52,6 +53,20 @@ extension Engine {
     markDirty(id)
     scheduleOutput(id)
   }
+
+  /// The peer has a connection of old under our numbers, which the RST has ended: the SYN goes out
+  /// again at once, not after a second, but only the first time (as in Linux).
+  private mutating func synchronizeSooner(_ id: ConnectionID, now: Instant) {
+    guard connections[id].attempts == 0,
+      connections[id].sendMaximum != connections[id].sendUnacknowledged
+    else { return }
+    connections[id].retransmitAt = min(
+      connections[id].retransmitAt, now + .milliseconds(Self.soonest))
+    armTimers(id)
+  }
+
+  /// Two ticks of a kernel with 250 a second, milliseconds.
+  private static var soonest: UInt64 { 8 }
 
   /// Our SYN is acknowledged: the first round trip is measured, unless it was sent twice.
   private mutating func synchronizeAcknowledged(

@@ -57,6 +57,10 @@ extension Engine {
   private mutating func checkUnusual(
     _ id: ConnectionID, _ segment: inout Segment, now: Instant
   ) -> Bool {
+    if isResetWithNumberOfFin(id, &segment) {
+      reset(id)
+      return false
+    }
     guard isAcceptable(id, &segment, now: now) else { return false }
     if segment.flags.contains(.rst) {
       resetArrives(id, &segment, now: now)
@@ -78,13 +82,24 @@ extension Engine {
     let isReset = segment.flags.contains(.rst)
     if !isReset, isOutdated(id, &segment, now: now) {
       drop(.pawsRejected)
-      answerUnacceptable(id, &segment, now: now)
+      // A mere acknowledgement that others have overtaken asks for nothing, as in Linux.
+      let isOldAcknowledgement =
+        segment.flags == .ack && segment.payloadLength == 0
+        && segment.sequence < connections[id].receiveNext
+      if !isOldAcknowledgement { answerUnacceptable(id, &segment, now: now) }
       return false
     }
     var length = UInt32(segment.payloadLength)
     if segment.flags.contains(.syn) { length += 1 }
     if segment.flags.contains(.fin) { length += 1 }
     if connections[id].isAcceptable(segment.sequence, length: length) { return true }
+    // As in Linux: of a segment that ends where the next begins the acknowledgement counts. When both
+    // sides close at once, the FIN that comes again may be all that says that ours has arrived.
+    if length > 0, segment.sequence + length == connections[id].receiveNext,
+      segment.flags.isDisjoint(with: [.syn, .rst])
+    {
+      return true
+    }
     if segment.sequence == connections[id].receiveNext, connections[id].receiveWindow == 0 {
       // With a closed window, still the acknowledgement and RST count (MUST-66).
       if !isReset, length > 0 { acknowledgeSoon(id) }
@@ -120,15 +135,22 @@ extension Engine {
       challenge(id, now: now)
       return
     }
+    reset(id)
+  }
+
+  /// A RST behind the peer's FIN that counts the FIN not: some TCPs send it when their application
+  /// closes with data unread, and Linux takes it.
+  private func isResetWithNumberOfFin(_ id: ConnectionID, _ segment: inout Segment) -> Bool {
+    guard segment.flags.contains(.rst), !connections[id].state.canReceive else { return false }
+    return segment.sequence + 1 == connections[id].receiveNext
+  }
+
+  /// The peer has reset the connection. As in Linux, an application that has not closed is told in
+  /// CLOSING and LAST-ACK, too.
+  private mutating func reset(_ id: ConnectionID) {
     counters.resetsReceived += 1
-    switch connections[id].state {
-    case .closing, .lastAck:
-      retire(id)
-    case .closeWait:
-      fail(id, SocketError.pipe)
-    case .closed, .listen, .synSent, .synReceived, .established, .finWait1, .finWait2, .timeWait:
-      fail(id, SocketError.connectionReset)
-    }
+    let isPipe = connections[id].state == .closeWait
+    fail(id, isPipe ? SocketError.pipe : SocketError.connectionReset)
   }
 
   /// A challenge acknowledgement, at most one each 500 ms for a connection: two stacks that answer
@@ -156,17 +178,24 @@ extension Engine {
     _ id: ConnectionID, _ segment: inout Segment, _ payload: UnsafeRawBufferPointer,
     now: Instant
   ) {
-    guard connections[id].state.canReceive else {
-      // The peer has already finished: an old segment.
-      acknowledgeSoon(id)
+    let behind = segment.sequence + UInt32(payload.count) - connections[id].receiveNext
+    if behind < 0 || behind == 0 && !segment.flags.contains(.fin) {
+      // All of it is known: our acknowledgement was lost.
+      drop(.outOfWindow)
+      answerUnacceptable(id, &segment, now: now)
       return
     }
-    if connections[id].flags.contains(.orphaned), payload.count > 0 {
-      // Data for nobody: say that it is lost (SHLD-3).
+    guard connections[id].state.canReceive else {
+      // There is nothing behind a FIN: it is ignored, unanswered.
+      drop(.outOfWindow)
+      return
+    }
+    if connections[id].flags.contains(.orphaned), behind > 0 {
+      // Data for nobody, here or in a gap before the FIN: say that it is lost (SHLD-3).
       abort(id, answering: &segment)
       return
     }
-    if connections[id].flags.contains(.readShut), payload.count > 0,
+    if connections[id].flags.contains(.readShut), behind > 0,
       connections[id].state != .established
     {
       // Both directions are shut down: as Linux, which resets both sides.

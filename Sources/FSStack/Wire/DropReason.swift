@@ -54,7 +54,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
   case listenQueueFull
   /// A segment belongs to no connection, and no listener has its port.
   case noListener
-  /// A segment lies wholly outside the receive window.
+  /// A segment lies wholly outside the receive window, or behind the peer's FIN.
   case outOfWindow
   /// Received bytes found no free receive chunk; the peer will send them again.
   case noReceiveChunk
