@@ -33,12 +33,13 @@ enum Ledger {
         "SYN-RECEIVED": [
           "RST in the window", "SYN", "SYN in the window", "SYN with data", "SYN ACK",
           "SYN ACK with old number", "SYN ACK that acknowledges the future", "SYN FIN", "SYN RST",
-          "FIN with data", "urgent data", "old byte", "FIN with old number",
+          "FIN with data", "urgent data", "old byte", "FIN with old number", "FIN",
         ],
         "SYN-RECEIVED (active)": [
           "four duplicates", "RST", "RST ACK", "RST in the window",
           "RST that acknowledges the future", "RST with data", "SYN ACK with old number",
           "SYN FIN", "SYN RST", "FIN with data", "FIN that does not acknowledge", "urgent data",
+          "FIN", "FIN twice",
         ],
         "ESTABLISHED": [
           "old byte", "data half old", "SYN FIN", "SYN RST", "FIN with old number", "urgent data",
@@ -107,6 +108,7 @@ enum Ledger {
           "SYN with older timestamp", "SYN with equal timestamp", "SYN with later timestamp",
           "old SYN with later timestamp", "SYN in the window with older timestamp",
           "FIN with older timestamp", "echo of the future", "echo of the past",
+          "FIN with later timestamp", "FIN without timestamp",
         ],
         "in flight (SACK)": [
           "data over a gap's edge", "data half known", "one block", "three blocks in one segment",
@@ -124,6 +126,7 @@ enum Ledger {
           "window scale 7", "window scale 14", "window scale 15", "window scale 200",
           "SYN with another number", "data before accept", "SYN ACK with FIN",
           "simultaneous open without options", "simultaneous open, both SYN ACKs",
+          "last ACK lost, FIN follows",
         ],
         "transfer": [
           "Nagle, a full segment", "more, then close", "maximum segment size option",
