@@ -94,7 +94,7 @@ enum Ledger {
           "data with older timestamp", "acknowledgement with older timestamp",
         ],
         "LAST-ACK (timestamps)": [
-          "data with older timestamp",
+          "data with older timestamp"
         ],
         "TIME-WAIT (timestamps)": [
           "acknowledgement with older timestamp", "RST without timestamp",
@@ -117,7 +117,7 @@ enum Ledger {
           "block of the future", "empty block", "block of everything",
         ],
         "in flight (no SACK)": [
-          "data half known",
+          "data half known"
         ],
         "handshake": [
           "maximum segment size 0", "maximum segment size 536", "maximum segment size 1460",
