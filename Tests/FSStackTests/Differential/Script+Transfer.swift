@@ -231,11 +231,11 @@ extension Script {
         .segment(.psh, 1001, count: 1000, ack: 1001), .receive(300), .receive(300), .receive(500),
         .receive(),
       ]),
-    transfer("window closes", [.fill, .wait(milliseconds: 100)]),
+    transfer("window closes", [.fill]),
     transfer(
       "window closes and opens",
       [
-        .fill, .wait(milliseconds: 100), .drain, .wait(milliseconds: 20),
+        .fill, .drain, .wait(milliseconds: 20),
         .segment(.psh, 100_001, count: 100, ack: 1001), .wait(milliseconds: 60), .receive(),
       ]),
     closedWindow("byte", [.segment(.psh, 100_001, count: 1, ack: 1001)], moves: 0),
@@ -265,7 +265,7 @@ extension Script {
   private static func closedWindow(_ name: String, _ steps: [Step], moves: Int) -> Script {
     transfer(
       "closed window: \(name)",
-      [.fill, .wait(milliseconds: 100)] + steps + [
+      [.fill] + steps + [
         .wait(milliseconds: 60), .drain, .segment(.psh, 100_001 + moves, count: 100, ack: 1001),
         .wait(milliseconds: 60), .receive(), .socketError,
       ])

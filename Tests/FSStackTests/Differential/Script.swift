@@ -61,8 +61,12 @@ enum Step: Sendable {
 
   /// How long the answers are collected, milliseconds.
   var duration: Int {
-    if case .wait(let milliseconds) = self { return milliseconds }
-    return 5
+    switch self {
+    case .wait(let milliseconds): milliseconds
+    // The last of it may be acknowledged later.
+    case .fill: 100
+    default: 5
+    }
   }
 }
 
