@@ -7,6 +7,12 @@ struct LinkConditions: Sendable {
   var jitter = Interval(nanoseconds: 0)
   /// Share of frames lost.
   var loss = 0.0
+  /// Losses that come in bursts, besides.
+  var bursts: BurstLoss?
+  /// Share of acknowledgements without data lost besides.
+  var acknowledgementLoss = 0.0
+  /// Acknowledgements without data arrive at multiples of this only, several at once.
+  var acknowledgementCompression = Interval(nanoseconds: 0)
   /// Share of frames that arrive twice.
   var duplication = 0.0
   /// Share of frames that those behind them overtake.
@@ -17,11 +23,33 @@ struct LinkConditions: Sendable {
   var rate: UInt64?
   /// Bytes that wait for a link with a rate; what comes on top is lost.
   var queueLimit: UInt64 = 256 * 1024
+  /// Largest packet.
   var mtu = 1500
   /// Waiting bytes from which on ECN-capable frames are marked.
   var markingThreshold: UInt64?
+  /// A larger packet is answered with an ICMP error; else it only vanishes.
+  var reportsTooBig = false
+  /// Spans of time in which nothing comes through.
+  var blackHoles: [BlackHole] = []
 
   static let perfect = LinkConditions()
+
+  /// Two states, as Gilbert and Elliott have them: in the bad one most frames are lost.
+  struct BurstLoss: Sendable {
+    /// Chances, for each frame, to change to the other state.
+    var toBad: Double
+    var toGood: Double
+    /// Share of frames lost in the bad state.
+    var loss: Double
+  }
+
+  /// A span of time in which frames of a size and above vanish.
+  struct BlackHole: Sendable {
+    var start: Instant
+    var end: Instant
+    /// Zero: all frames.
+    var minimumSize = 0
+  }
 }
 
 /// One direction of a link.
@@ -30,6 +58,7 @@ struct SimulatedLink {
   private var random: SplitMix64
   private var isFreeAt = Instant(nanoseconds: 0)
   private var lastArrival = Instant(nanoseconds: 0)
+  private var isBad = false
 
   /// A frame's fate: when its copies arrive, and what a trace says about it.
   struct Fate {
@@ -42,18 +71,31 @@ struct SimulatedLink {
     random = SplitMix64(seed: seed)
   }
 
+  /// Whether a frame is too large for the link.
+  func isTooBig(_ frame: [UInt8]) -> Bool {
+    let isTagged = frame[12] == 0x81 && frame[13] == 0
+    return frame.count > conditions.mtu + (isTagged ? 18 : 14)
+  }
+
   mutating func carry(_ frame: [UInt8], now: Instant) -> Fate {
     var fate = Fate()
-    guard frame.count <= conditions.mtu + 18 else {
+    guard !isTooBig(frame) else {
       fate.notes.append("too big")
       return fate
     }
     let isMarked = backlog(now) >= conditions.markingThreshold ?? .max
+    if conditions.blackHoles.contains(where: {
+      $0.start <= now && now < $0.end && frame.count >= $0.minimumSize
+    }) {
+      fate.notes.append("black hole")
+      return fate
+    }
     guard let departure = queue(frame.count, now: now) else {
       fate.notes.append("queue full")
       return fate
     }
-    if random.chance(conditions.loss) {
+    let isAcknowledgement = TCPFrame(frame)?.isPureAcknowledgement ?? false
+    if isLost(isAcknowledgement) {
       fate.notes.append("lost")
       return fate
     }
@@ -64,10 +106,10 @@ struct SimulatedLink {
       frame[index] ^= 1 << UInt8.random(in: 0..<8, using: &random)
       fate.notes.append("corrupted")
     }
-    fate.arrivals.append((arrival(departure, &fate.notes), frame))
+    fate.arrivals.append((arrival(departure, isAcknowledgement, &fate.notes), frame))
     if random.chance(conditions.duplication) {
       fate.notes.append("twice")
-      fate.arrivals.append((arrival(departure, &fate.notes), frame))
+      fate.arrivals.append((arrival(departure, isAcknowledgement, &fate.notes), frame))
     }
     return fate
   }
@@ -86,6 +128,15 @@ struct SimulatedLink {
     (isFreeAt - now).nanoseconds * (conditions.rate ?? 0) / 1_000_000_000
   }
 
+  private mutating func isLost(_ isAcknowledgement: Bool) -> Bool {
+    if let bursts = conditions.bursts {
+      if random.chance(isBad ? bursts.toGood : bursts.toBad) { isBad.toggle() }
+      if isBad, random.chance(bursts.loss) { return true }
+    }
+    if isAcknowledgement, random.chance(conditions.acknowledgementLoss) { return true }
+    return random.chance(conditions.loss)
+  }
+
   /// When the last bit of a frame leaves.
   private mutating func queue(_ count: Int, now: Instant) -> Instant? {
     guard let rate = conditions.rate else { return now }
@@ -95,7 +146,9 @@ struct SimulatedLink {
     return isFreeAt
   }
 
-  private mutating func arrival(_ departure: Instant, _ notes: inout [String]) -> Instant {
+  private mutating func arrival(
+    _ departure: Instant, _ isAcknowledgement: Bool, _ notes: inout [String]
+  ) -> Instant {
     var time = departure + conditions.latency
     if conditions.jitter.nanoseconds > 0 {
       let late = UInt64.random(in: 0...conditions.jitter.nanoseconds, using: &random)
@@ -105,6 +158,10 @@ struct SimulatedLink {
       notes.append("overtaken")
       let late = UInt64.random(in: 1...(4 * conditions.latency.nanoseconds + 1), using: &random)
       return time + Interval(nanoseconds: late)
+    }
+    let step = conditions.acknowledgementCompression.nanoseconds
+    if isAcknowledgement, step > 0 {
+      time = Instant(nanoseconds: (time.nanoseconds + step - 1) / step * step)
     }
     lastArrival = max(lastArrival, time)
     return lastArrival

@@ -2,13 +2,14 @@ import Testing
 
 @testable import FSStack
 
-/// Hosts A (by custom the server) and B (the client) joined by a link, in virtual time.
+/// Hosts A (by custom the server) and B (the client), and more clients if wanted, each joined to A by
+/// a link, in virtual time.
 ///
 /// Everything is decided by the seed. Between two moments at which something happens no time is
 /// spent: hours of keep-alive take milliseconds. Engines and applications sleep and wake each other
 /// by the rules of `ChannelHeader`, so a wake-up that is forgotten hangs a test.
 final class Simulation {
-  private enum Happening {
+  enum Happening {
     case frame([UInt8], host: Int)
     case action(() -> Void)
   }
@@ -16,14 +17,16 @@ final class Simulation {
   private(set) var now = Instant(nanoseconds: 1_000_000_000)
   let start = Instant(nanoseconds: 1_000_000_000)
   private(set) var hosts: [SimulatedHost] = []
-  /// By the sending host.
+  /// Two for each host after A: what A sends to it, and what it sends to A.
   var links: [SimulatedLink]
+  /// What stands on the link of each host after A, in the order in which A's frames meet it.
+  var middleboxes: [[any Middlebox]]
   let trace: Trace
   /// Loses the frames for which it is true, whatever the link would do.
   var loses: ((_ sender: String, _ segment: Segment) -> Bool)?
   /// Steps without progress of time after which the engines are thought to run in a circle.
   private static let patience = 10_000
-  private var happenings = EventQueue<Happening>()
+  var happenings = EventQueue<Happening>()
   /// By host.
   var observers: [SegmentObserver] = []
   /// What invariants and observers have found; the first of it is an issue at once unless the test
@@ -36,26 +39,33 @@ final class Simulation {
 
   init(
     _ conditions: LinkConditions = .perfect, seed: UInt64 = 0, isIPv4: Bool = true,
-    engines: (Int, Int) = (1, 1), options: SimulatedHost.Options = .init()
+    engines: (Int, Int) = (1, 1), clients: Int = 1, options: SimulatedHost.Options = .init()
   ) {
     trace = Trace(start: start)
-    links = [
-      SimulatedLink(conditions, seed: seed &* 2 &+ 1),
-      SimulatedLink(conditions, seed: seed &* 2 &+ 2),
-    ]
-    hosts = [("A", UInt8(1), engines.0), ("B", 2, engines.1)].map { name, number, count in
-      SimulatedHost(
-        name: name, number: number, isIPv4: isIPv4, engineCount: count, now: start,
-        options: options)
+    links = (0..<2 * clients).map { index in
+      SimulatedLink(conditions, seed: seed &* 64 &+ UInt64(index))
+    }
+    middleboxes = Array(repeating: [], count: clients)
+    for index in 0...clients {
+      let letter = Character(UnicodeScalar(UInt8(65 + index)))
+      hosts.append(
+        SimulatedHost(
+          name: String(letter), number: UInt8(1 + index), isIPv4: isIPv4,
+          engineCount: index == 0 ? engines.0 : engines.1, now: start, options: options))
     }
     observers = hosts.map { SegmentObserver(host: $0, mtu: options.mtu) }
-    for (host, other) in [(a, b), (b, a)] {
-      for engine in host.engines {
-        engine.engine.setPath(
-          PathConfiguration(
-            destination: other.address, interface: 0, source: host.address,
-            nextHop: other.macAddress, mtu: options.mtu))
-      }
+    for client in hosts.dropFirst() {
+      connect(a, to: client, mtu: options.mtu)
+      connect(client, to: a, mtu: options.mtu)
+    }
+  }
+
+  private func connect(_ host: SimulatedHost, to other: SimulatedHost, mtu: Int) {
+    for engine in host.engines {
+      engine.engine.setPath(
+        PathConfiguration(
+          destination: other.address, interface: 0, source: host.address,
+          nextHop: other.macAddress, mtu: mtu))
     }
   }
 
@@ -63,6 +73,7 @@ final class Simulation {
   func end() {
     loses = nil
     happenings = EventQueue()
+    middleboxes = middleboxes.map { _ in [] }
     for engine in hosts.flatMap(\.engines) {
       for application in engine.applications.values { application.onWake = nil }
     }
@@ -95,7 +106,7 @@ final class Simulation {
       }
       steps = next == now ? steps + 1 : 0
       guard steps < Self.patience else {
-        Issue.record("no progress at \((now - start).nanoseconds) ns\(trace)")
+        note(["the engines run in a circle"], 0)
         return false
       }
       now = next
@@ -158,7 +169,7 @@ final class Simulation {
     let frames = engine.takeFrames()
     let isCalled = engine.isControlled
     engine.isControlled = false
-    for frame in frames { send(frame, from: host) }
+    send(frames, from: host)
     note(
       observers[host].burst(
         received: received, sent: frames, hasOtherCause: !isPlain || commands > 0 || isCalled),
@@ -203,21 +214,6 @@ final class Simulation {
       frame.withUnsafeBytes { engine.engine.receiveHandedOver($0, interface: 0, now: now) }
     }
     return kept + handedOver
-  }
-
-  /// Puts a frame on the link.
-  func send(_ frame: [UInt8], from sender: Int) {
-    var segment = Segment()
-    let result = frame.withUnsafeBytes { segment.parse($0, acceptPartialChecksum: false) }
-    if let loses, result == .segment, loses(hosts[sender].name, segment) {
-      trace.record(frame, from: hosts[sender].name, at: now, notes: ["lost on purpose"])
-      return
-    }
-    let fate = links[sender].carry(frame, now: now)
-    trace.record(frame, from: hosts[sender].name, at: now, notes: fate.notes)
-    for (time, copy) in fate.arrivals {
-      happenings.insert(.frame(copy, host: 1 - sender), at: time)
-    }
   }
 
   /// What is wrong when everything should be over: things that were not given back, and what

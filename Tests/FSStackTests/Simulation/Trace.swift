@@ -47,8 +47,8 @@ final class Trace {
   private let start: Instant
   /// A further SYN of a flow does not begin new numbers: it is sent where it means nothing.
   var keepsNumbers = false
-  /// Entries beyond this are not kept.
-  private static let limit = 20_000
+  /// When there are as many entries, the older half of them goes.
+  var limit = 20_000
 
   init(start: Instant) { self.start = start }
 
@@ -75,12 +75,18 @@ final class Trace {
   func record(_ frame: [UInt8], from sender: String, at time: Instant, notes: [String]) {
     var segment = Segment()
     let result = frame.withUnsafeBytes { segment.parse($0, acceptPartialChecksum: false) }
-    guard result == .segment, entries.count < Self.limit else { return }
+    guard result == .segment else { return }
+    if entries.count >= limit { entries.removeFirst(limit / 2) }
     let direction = Self.direction(segment)
     if segment.flags.contains(.syn), !keepsNumbers || initial[direction] == nil {
       initial[direction] = segment.sequence
     }
     entries.append(entry(segment, sender, time, notes))
+  }
+
+  /// Adds notes to the last entry.
+  func annotateLast(_ notes: [String]) {
+    if !entries.isEmpty { entries[entries.count - 1].notes += notes }
   }
 
   private func entry(
