@@ -17,6 +17,10 @@ struct Invariants {
 
   private var memories: [UInt32: Memory] = [:]
   private var opens: UInt64 = 0
+  /// What has been met: states of connections, closed windows, smaller paths.
+  private(set) var states: Set<TCPState> = []
+  private(set) var hasPersisted = false
+  private(set) var hasReducedPath = false
   private var problems: [String] = []
 
   /// Looks at everything; returns what is wrong.
@@ -30,6 +34,12 @@ struct Invariants {
       guard connections.isAllocated(id) else { continue }
       count += 1
       let connection = connections[id]
+      states.insert(connection.state)
+      if connection.flags.contains(.persisting) { hasPersisted = true }
+      let mtu = engine.interfaces[Int(connection.interface)].mtu
+      if Int(connection.pathSegmentSize) < mtu - (connection.flow.local.isIPv4 ? 40 : 60) {
+        hasReducedPath = true
+      }
       let name = "connection \(raw) in \(connection.state): "
       let before = problems.count
       checkSequences(connection)

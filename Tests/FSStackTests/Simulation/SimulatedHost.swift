@@ -8,7 +8,7 @@ final class SimulatedEngine {
   let transmit: TransmitQueue
   private let frames: UnsafeMutableRawPointer
   static let frameSize = 2048
-  static let frameCount = 256
+  let frameCount: Int
 
   /// Frames that have arrived; those of other engines' queues apart.
   var inbox: [[UInt8]] = []
@@ -23,12 +23,13 @@ final class SimulatedEngine {
   /// Times that the doorbell was rung.
   var doorbells = 0
 
-  init(_ configuration: EngineConfiguration, now: Instant) {
+  init(_ configuration: EngineConfiguration, frameCount: Int, now: Instant) {
+    self.frameCount = frameCount
     engine = Engine(configuration: configuration, now: now)
-    frames = .allocate(byteCount: Self.frameCount * Self.frameSize, alignment: 64)
+    frames = .allocate(byteCount: frameCount * Self.frameSize, alignment: 64)
     transmit = TransmitQueue(
       base: frames, frameSize: Self.frameSize,
-      frames: (0..<Self.frameCount).map { UInt64($0 * Self.frameSize) })
+      frames: (0..<frameCount).map { UInt64($0 * Self.frameSize) })
   }
 
   deinit {
@@ -97,7 +98,8 @@ final class SimulatedHost {
       configuration.softwareSteering = true
       configuration.congestionAlgorithm = options.congestion
       configuration.ecn = options.ecn
-      let engine = SimulatedEngine(configuration, now: now)
+      let engine = SimulatedEngine(
+        configuration, frameCount: options.transmitFrames, now: now)
       let interface = InterfaceConfiguration(
         macAddress: macAddress, mtu: options.mtu, isVirtual: false, transmit: engine.transmit)
       _ = engine.engine.addInterface(interface)
@@ -116,5 +118,7 @@ final class SimulatedHost {
     var mtu = 1500
     var congestion = CongestionAlgorithm.cubic
     var ecn = ECNPolicy.accept
+    /// Frames that one engine may send in one burst.
+    var transmitFrames = 256
   }
 }

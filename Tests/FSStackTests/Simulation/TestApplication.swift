@@ -37,6 +37,8 @@ final class TestApplication {
   var isStopped = false
   /// The engine has given up the memory.
   var isReleased = false
+  /// Its process has ended.
+  private(set) var isDead = false
 
   static let small = ChannelGeometry(
     commandCapacity: 64, eventCapacity: 64, receiveChunkCount: 64, sendChunkCount: 64,
@@ -111,6 +113,20 @@ final class TestApplication {
 
   /// The next accepted connection.
   func accept() -> TestSocket? { accepted.isEmpty ? nil : accepted.removeFirst() }
+
+  /// Whether it can connect.
+  var hasFreeSlot: Bool { !freeSlots.isEmpty }
+  /// Whether commands wait for room in the ring.
+  var isHeldUp: Bool { !waiting.isEmpty }
+
+  /// The process ends.
+  func die(aborts: Bool, now: Instant) {
+    isDead = true
+    isStopped = true
+    onWake = nil
+    let channel = self.channel
+    engine.control { $0.detachChannel(channel, abort: aborts, now: now) }
+  }
 
   /// Stops or resumes accepting.
   func pause(_ number: UInt32, _ pauses: Bool) {
@@ -202,6 +218,7 @@ final class TestApplication {
   /// Takes all events, does what there is to do, and goes to sleep.
   func run() {
     isWaking = false
+    guard !isDead else { return }
     header.applicationWaiters.pointee.store(0, ordering: .relaxed)
     repeat {
       takeEvents()
@@ -282,6 +299,7 @@ final class TestApplication {
   /// What should not be there when all connections are over.
   func leftovers() -> [String] {
     var found = problems
+    if isDead { return found }
     if freeChunks.count != Int(geometry.sendChunkCount) {
       found.append("\(Int(geometry.sendChunkCount) - freeChunks.count) send chunks with the engine")
     }

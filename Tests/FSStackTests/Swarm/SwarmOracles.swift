@@ -1,0 +1,143 @@
+@testable import FSStack
+
+/// What must be true when the trouble is over and when everything is.
+extension SwarmRun {
+  /// A reason for which a connection may end in another way than after everything has arrived.
+  private var mayFail: Bool { features.contains(any: { $0.abandonsConnections }) }
+
+  /// Once the link is good, each connection that is not over goes on within two of the longest
+  /// timeouts that any engine has backed off to, and what its own link needs; and all are complete
+  /// `completionBound` later.
+  func checkAfterTrouble() -> [String] {
+    if isOver() { return checkPairs() }
+    heal()
+    let longest = longestTimeout
+    let before = traffic.map { ($0, $0.progress) }
+    for traffic in traffic { traffic.hurry() }
+    let bound = Interval(nanoseconds: 2 * longest.nanoseconds) + .seconds(2)
+    simulation.run(within: bound, until: isOver)
+    var problems: [String] = []
+    for (traffic, progress) in before
+    where !traffic.isOver && traffic.progress == progress && isStuck(traffic) {
+      problems.append("no progress \(bound.nanoseconds / 1_000_000) ms after healing: \(traffic)")
+    }
+    let start = simulation.now
+    let isComplete = simulation.run(within: Self.completionBound, until: isOver)
+    if !isComplete, !mayFail, !hasErrors {
+      problems.append(
+        "not complete: " + traffic.filter { !$0.isOver }.map(\.description).joined(separator: "; "))
+    }
+    completion = simulation.now - start
+    return problems + checkPairs()
+  }
+
+  static var completionBound: Interval { .seconds(60) }
+
+  private var hasErrors: Bool { traffic.contains { $0.socket.error != nil } }
+
+  /// A side whose peer has gone without a word may wait for ever if it has nothing to send.
+  private func isStuck(_ traffic: SwarmTraffic) -> Bool {
+    if traffic.socket.bytesSent > traffic.socket.bytesAcknowledged { return true }
+    let partner = partners(of: traffic)
+    return partner.contains { !$0.isOver && $0.socket.error == nil }
+  }
+
+  private var longestTimeout: Interval {
+    var longest = Interval.seconds(1)
+    for engine in simulation.hosts.flatMap(\.engines) {
+      let connections = engine.engine.connections
+      for raw in 0..<connections.watermark where connections.isAllocated(ConnectionID(raw: raw)) {
+        longest = max(longest, connections[ConnectionID(raw: raw)].roundTrip.current)
+      }
+    }
+    return longest
+  }
+
+  // MARK: Pairs
+
+  /// The other side of a connection, as far as it is known.
+  private func partners(of traffic: SwarmTraffic) -> [SwarmTraffic] {
+    let own = traffic.socket
+    return self.traffic.filter { other in
+      let socket = other.socket
+      guard socket.port == own.port, socket.isServer != own.isServer else { return false }
+      let (server, client) = own.isServer ? (own, socket) : (socket, own)
+      return client.endpoint.localPort != 0
+        && server.endpoint.remotePort == client.endpoint.localPort
+        || services.contains { $0.port == own.port && $0.isSimultaneous }
+    }
+  }
+
+  /// Every byte read is the right one, and everything has come, or there was a reason.
+  private func checkPairs() -> [String] {
+    var problems: [String] = []
+    for traffic in traffic {
+      let socket = traffic.socket
+      if let position = socket.firstWrongByte {
+        problems.append("wrong byte at \(position): \(traffic)")
+      }
+      if let error = socket.error, let problem = checkError(error, traffic) {
+        problems.append("\(problem): \(traffic)")
+      }
+      let partners = partners(of: traffic)
+      // A flow's ports may have been used again.
+      guard partners.count == 1, self.partners(of: partners[0]).count == 1 else { continue }
+      problems += checkDelivery(from: partners[0], to: traffic)
+    }
+    return problems
+  }
+
+  private func checkDelivery(from sender: SwarmTraffic, to receiver: SwarmTraffic) -> [String] {
+    let (sent, received) = (sender.socket, receiver.socket)
+    var problems: [String] = []
+    let count = received.bytesReceived + received.unread
+    if count > sent.bytesSent { problems.append("more was read than sent") }
+    if received.peerFinished {
+      if !sent.isShut, !sent.isClosed { problems.append("FIN of a side that has not finished") }
+      if count < sent.bytesSent, !received.isClosed { problems.append("FIN before all bytes") }
+    }
+    let isRegular =
+      !sender.hasAbandoned && !receiver.hasAbandoned && sent.error == nil && received.error == nil
+    if isRegular, sender.isOver, receiver.isOver, received.bytesReceived != sent.bytesSent,
+      !mayFail
+    {
+      problems.append("bytes are missing")
+    }
+    return problems.map { "\($0): \(sender) -> \(receiver)" }
+  }
+
+  /// Whether there was a reason for an error.
+  private func checkError(_ error: UInt16, _ traffic: SwarmTraffic) -> String? {
+    let losesSegments = features.contains(any: { $0.losesSegments })
+    switch error {
+    case SocketError.connectionReset, SocketError.pipe, SocketError.connectionRefused:
+      let host = host(of: traffic.socket.application)
+      let index = simulation.hosts.firstIndex { $0 === host } ?? 0
+      let resets = simulation.observers[index].resetsReceived.filter {
+        traffic.socket.isServer
+          ? $0.key.localPort == traffic.socket.port : $0.key.remotePort == traffic.socket.port
+      }
+      return resets.isEmpty ? "error \(error) without RST" : nil
+    case SocketError.timedOut:
+      return losesSegments || features.contains(.userTimeout) || mayFail
+        ? nil : "timeout without loss"
+    case SocketError.noBufferSpace:
+      return features.contains(.fewConnections) ? nil : "no room for a connection"
+    default:
+      return "error \(error)"
+    }
+  }
+
+  // MARK: The end
+
+  /// Nothing is left, two segment lifetimes after everything.
+  func checkEnd() -> [String] {
+    var problems = simulation.leftovers()
+    for host in simulation.hosts {
+      for engine in host.engines {
+        problems += Invariants.leftovers(engine.engine).map { "\(host.name): left \($0)" }
+      }
+    }
+    return problems
+  }
+}

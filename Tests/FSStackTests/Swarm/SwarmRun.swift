@@ -1,0 +1,247 @@
+import FSRing
+
+@testable import FSStack
+
+/// One seed's run: a network, applications, a time of trouble, and what must be true at its end.
+final class SwarmRun {
+  let seed: UInt64
+  let features: SwarmFeatures
+  let simulation: Simulation
+  let mtu: Int
+  var random: SplitMix64
+  var isHealed = false
+  /// How long the trouble lasts.
+  let trouble: Interval
+  /// On the engines of A.
+  private(set) var servers: [TestApplication] = []
+  /// On the engines of the other hosts.
+  private(set) var clients: [TestApplication] = []
+  /// By the server's port.
+  private(set) var services: [SwarmService] = []
+  private(set) var traffic: [SwarmTraffic] = []
+  /// From the first progress after healing until everything was complete.
+  var completion = Interval(nanoseconds: 0)
+  /// Accepted connections given back.
+  private(set) var handBacks = 0
+  /// Applications that died.
+  private var deaths = 0
+
+  init(seed: UInt64) {
+    self.seed = seed
+    random = SplitMix64(seed: seed)
+    features = SwarmFeatures(&random)
+    let options = Self.hostOptions(features, &random)
+    mtu = options.mtu
+    let count = features.contains(.manyEngines) ? Int.random(in: 2...3, using: &random) : 1
+    simulation = Simulation(
+      seed: seed, isIPv4: !features.contains(.ipv6), engines: (count, count),
+      clients: features.contains(.manyClients) ? Int.random(in: 2...4, using: &random) : 1,
+      options: options)
+    simulation.reportsProblems = false
+    simulation.trace.limit = 2000
+    trouble =
+      features.contains(.longOutage)
+      ? .seconds(UInt64.random(in: 10...400, using: &random))
+      : .milliseconds(UInt64.random(in: 500...20_000, using: &random))
+    if features.contains(.wrongEngine) {
+      for host in simulation.hosts { host.queue = { Int($0[$0.count - 1]) } }
+    }
+    makeApplications()
+  }
+
+  // MARK: Applications
+
+  private func makeApplications() {
+    func make(_ engine: SimulatedEngine) -> TestApplication {
+      let application = TestApplication(on: engine, geometry: geometry())
+      if features.contains(.slowApplications) {
+        application.latency = .microseconds(UInt64.random(in: 1...3000, using: &random))
+      }
+      application.onWake = { [unowned self, unowned application] in wake(application) }
+      return application
+    }
+    let acceptors = features.contains(.handBack) || features.contains(.applicationDies) ? 2 : 1
+    for engine in simulation.a.engines {
+      for _ in 0..<acceptors { servers.append(make(engine)) }
+    }
+    for host in simulation.hosts.dropFirst() { clients += host.engines.map(make) }
+    // The listeners come first: their ports are refused otherwise.
+    for index in 0..<Int.random(in: 1...4, using: &random) {
+      let service = SwarmService(
+        port: 80 + UInt16(index), plan: SwarmPlan(features, &random),
+        client: clients.randomElement(using: &random) ?? clients[0],
+        count: features.contains(.reconnect) ? Int.random(in: 2...4, using: &random) : 1)
+      services.append(service)
+      for server in servers {
+        server.listen(
+          UInt32(index), port: service.port,
+          backlog: features.contains(.fewConnections) ? 1 : 8,
+          isIPv4: !features.contains(.ipv6), now: simulation.now)
+      }
+    }
+  }
+
+  private func geometry() -> ChannelGeometry {
+    ChannelGeometry(
+      commandCapacity: 64, eventCapacity: 64,
+      receiveChunkCount: features.contains(.fewReceiveChunks)
+        ? UInt32.random(in: 4...30, using: &random) : 512,
+      sendChunkCount: features.contains(.fewSendChunks)
+        ? UInt32.random(in: 1...4, using: &random) : 64, slotCount: 16)
+  }
+
+  private func wake(_ application: TestApplication) {
+    while let socket = application.accept() {
+      if features.contains(.handBack), random.chance(0.3), socket.unread == 0 || random.chance(0.5)
+      {
+        handBacks += 1
+        socket.handBack()
+        continue
+      }
+      start(socket)
+    }
+    for traffic in traffic where traffic.socket.application === application { traffic.step() }
+    for service in services where service.client === application { connect(service) }
+  }
+
+  private func start(_ socket: TestSocket) {
+    let plan = services.first { $0.port == socket.port }?.plan
+    guard let plan else { preconditionFailure("no service on port \(socket.port)") }
+    let new = SwarmTraffic(socket, plan, simulation, seed: random.next())
+    new.isHurried = isHealed
+    new.onOver = { [unowned self] in
+      for service in services where service.current === socket { connect(service) }
+    }
+    traffic.append(new)
+    new.step()
+  }
+
+  /// The next connection to a service, when the last one is over.
+  private func connect(_ service: SwarmService) {
+    guard service.current?.isClosed ?? true, service.opened < service.count else { return }
+    guard service.client.hasFreeSlot else {
+      // Nobody is woken when slots come back.
+      simulation.after(.milliseconds(10)) { [unowned self] in
+        service.client.run()
+        connect(service)
+      }
+      return
+    }
+    service.opened += 1
+    let socket =
+      service.isSimultaneous
+      ? connectBoth(service)
+      : service.client.connect(to: simulation.a.address, port: service.port)
+    service.current = socket
+    start(socket)
+  }
+
+  /// Both sides connect at once. The ports must name the engines that connect.
+  private func connectBoth(_ service: SwarmService) -> TestSocket {
+    let (server, client) = (servers[0], service.client)
+    let socket = server.connect(
+      to: host(of: client).address, port: service.activePort, localPort: service.port,
+      serverPort: service.port)
+    start(socket)
+    return client.connect(
+      to: simulation.a.address, port: service.port, localPort: service.activePort)
+  }
+
+  func host(of application: TestApplication) -> SimulatedHost {
+    simulation.hosts.first { $0.engines.contains { $0 === application.engine } } ?? simulation.b
+  }
+
+  // MARK: Time
+
+  /// Lets everything happen; returns what is wrong.
+  func run() -> [String] {
+    if features.contains(.simultaneousOpen), simulation.hosts.allSatisfy({ $0.engines.count == 1 })
+    {
+      addSimultaneous()
+    }
+    makeTrouble()
+    schedule()
+    for service in services { connect(service) }
+    simulation.run(within: trouble, until: isOver)
+    var problems = checkAfterTrouble()
+    if problems.isEmpty {
+      end()
+      problems += checkEnd()
+    }
+    problems = simulation.problems + problems
+    simulation.end()
+    for application in servers + clients { application.onWake = nil }
+    return problems
+  }
+
+  private func addSimultaneous() {
+    for index in 0..<2 {
+      let service = SwarmService(
+        port: 50_000 + UInt16(index), plan: SwarmPlan(features, &random), client: clients[0],
+        count: 1)
+      service.activePort = 50_010 + UInt16(index)
+      services.append(service)
+    }
+  }
+
+  /// Things that happen to applications as a whole.
+  private func schedule() {
+    if features.contains(.pausedAccept) {
+      for server in servers {
+        let start = UInt64.random(in: 0...300, using: &random)
+        let end = start + UInt64.random(in: 1...3000, using: &random)
+        let numbers = services.filter { !$0.isSimultaneous }.indices.map(UInt32.init)
+        simulation.after(.milliseconds(start)) { for n in numbers { server.pause(n, true) } }
+        simulation.after(.milliseconds(end)) { for n in numbers { server.pause(n, false) } }
+      }
+    }
+    if features.contains(.applicationDies), let victim = servers.randomElement(using: &random) {
+      let aborts = random.chance(0.5)
+      simulation.after(.milliseconds(UInt64.random(in: 1...1000, using: &random))) {
+        [unowned self] in
+        deaths += 1
+        traffic.removeAll { $0.socket.application === victim }
+        victim.die(aborts: aborts, now: simulation.now)
+      }
+    }
+  }
+
+  func isOver() -> Bool {
+    traffic.allSatisfy(\.isOver)
+      && services.allSatisfy { ($0.current?.isClosed ?? false) && $0.opened == $0.count }
+  }
+
+  /// Everything that still lives is given up, and what the engines remember of it runs out.
+  private func end() {
+    for service in services { service.opened = service.count }
+    for server in servers where !server.isDead {
+      while let socket = server.accept() { socket.close(reset: true) }
+    }
+    for traffic in traffic {
+      traffic.onOver = nil
+      traffic.socket.close(reset: true)
+    }
+    simulation.run(for: .seconds(400))
+  }
+}
+
+/// A server's port: its connections come one after the other from one client, each with its plan.
+final class SwarmService {
+  let port: UInt16
+  let plan: SwarmPlan
+  let client: TestApplication
+  let count: Int
+  var opened = 0
+  var current: TestSocket?
+  /// For a simultaneous open, the other port; both are of active opens.
+  var activePort: UInt16 = 0
+
+  var isSimultaneous: Bool { activePort != 0 }
+
+  init(port: UInt16, plan: SwarmPlan, client: TestApplication, count: Int) {
+    self.port = port
+    self.plan = plan
+    self.client = client
+    self.count = count
+  }
+}
