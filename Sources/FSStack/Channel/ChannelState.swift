@@ -59,9 +59,9 @@ struct ChannelState {
   var connectionCount = 0
   /// Connections with something to tell the application.
   var dirty = ListHead<ConnectionID>()
-  /// Slots of the application's half whose release must be told.
-  private let releasedSlots: UnsafeMutablePointer<UInt32>
-  private var releasedCount = 0
+  /// Slots of the application's half whose release or refusal must be told.
+  private let toldSlots: UnsafeMutablePointer<UInt32>
+  private var toldCount = 0
   /// The application waits for room: the next acknowledgement wakes it.
   var wantsSpace = false
   /// The application broke the rules: nothing of it is read any more.
@@ -92,7 +92,7 @@ struct ChannelState {
     unsafe slots = .allocate(capacity: Int(geometry.slotCount))
     unsafe slots.initialize(repeating: 0, count: Int(geometry.slotCount))
     unsafe freeSlots = .allocate(capacity: Int(geometry.firstConnectSlot))
-    unsafe releasedSlots = .allocate(capacity: Int(geometry.firstConnectSlot))
+    unsafe toldSlots = .allocate(capacity: Int(geometry.firstConnectSlot))
   }
 
   /// Frees the engine's own memory; the shared memory is the daemon's to unmap.
@@ -101,7 +101,7 @@ struct ChannelState {
     unsafe sendChunks.deallocate()
     unsafe slots.deallocate()
     unsafe freeSlots.deallocate()
-    unsafe releasedSlots.deallocate()
+    unsafe toldSlots.deallocate()
   }
 }
 
@@ -111,11 +111,27 @@ extension ChannelState {
   func connection(on slot: UInt32) -> ConnectionID? {
     guard slot < geometry.slotCount else { return nil }
     let stored = unsafe slots[Int(slot)]
-    return stored == 0 || stored == Self.releasing ? nil : ConnectionID(raw: stored - 1)
+    return stored == 0 || stored >= Self.refused ? nil : ConnectionID(raw: stored - 1)
   }
 
   /// A slot of the application's half that is free, but the application has not been told.
   private static var releasing: UInt32 { .max }
+  /// A slot on which the application has connected when there was no room for a connection, before
+  /// it has been told, and afterwards until it closes it.
+  private static var refusedUntold: UInt32 { .max - 1 }
+  private static var refused: UInt32 { .max - 2 }
+
+  /// Whether a connect on this slot has found no room, and the application has not closed it yet.
+  func isRefused(_ slot: UInt32) -> Bool {
+    let stored = unsafe slots[Int(slot)]
+    return stored == Self.refused || stored == Self.refusedUntold
+  }
+
+  /// There is no room for a connection on this free slot of the application's half.
+  mutating func refuse(_ slot: UInt32) {
+    unsafe slots[Int(slot)] = Self.refusedUntold
+    tellLater(slot)
+  }
 
   /// Whether the application may open a connection on a slot of its half.
   func isFree(_ slot: UInt32) -> Bool { unsafe slots[Int(slot)] == 0 }
@@ -143,29 +159,42 @@ extension ChannelState {
     unsafe slots[Int(slot)] = id.raw + 1
   }
 
-  /// Makes a slot free; one of the application's half is announced by `nextReleasedSlot`.
+  /// Makes a slot free; for one of the application's half `takeSlotNews` says so.
   mutating func release(_ slot: UInt32) {
     if slot < geometry.firstConnectSlot {
       unsafe slots[Int(slot)] = 0
       unsafe freeSlots[Int(freeSlotCount)] = slot
       freeSlotCount += 1
     } else {
+      let isListed = unsafe slots[Int(slot)] == Self.refusedUntold
       unsafe slots[Int(slot)] = Self.releasing
-      unsafe releasedSlots[releasedCount] = slot
-      releasedCount += 1
+      if !isListed { tellLater(slot) }
     }
   }
 
-  /// Whether releases of slots wait to be told.
-  var hasReleasedSlots: Bool { releasedCount > 0 }
+  private mutating func tellLater(_ slot: UInt32) {
+    unsafe toldSlots[toldCount] = slot
+    toldCount += 1
+  }
 
-  /// The next slot whose release must be told.
-  mutating func takeReleasedSlot() -> UInt32? {
-    guard releasedCount > 0 else { return nil }
-    releasedCount -= 1
-    let slot = unsafe releasedSlots[releasedCount]
-    unsafe slots[Int(slot)] = 0
-    return slot
+  /// Whether releases or refusals of slots wait to be told.
+  var hasSlotNews: Bool { toldCount > 0 }
+
+  /// What the application must be told of the next slot: that it is free, or that there was no room
+  /// for its connection.
+  mutating func takeSlotNews() -> Event? {
+    guard toldCount > 0 else { return nil }
+    toldCount -= 1
+    let slot = unsafe toldSlots[toldCount]
+    guard unsafe slots[Int(slot)] == Self.refusedUntold else {
+      unsafe slots[Int(slot)] = 0
+      return Event(.released, slot: slot)
+    }
+    unsafe slots[Int(slot)] = Self.refused
+    var event = Event(.progress, slot: slot)
+    event.flags = EventFlags.failed
+    event.error = SocketError.noBufferSpace
+    return event
   }
 }
 

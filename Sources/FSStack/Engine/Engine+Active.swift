@@ -78,8 +78,8 @@ extension Engine {
       flow, state: .closed, interface: 0, nextHop: MACAddress(),
       vlan: NetworkLayer.untagged, pathMTU: 1280, now: now)
     guard let id = connections.allocate(connection) else {
-      // Not even room to say so: free the slot; the application sees its release as failure.
-      channels[channel].release(command.slot)
+      // Not even room for a dead one.
+      channels[channel].refuse(command.slot)
       drop(.connectionTableFull)
       return
     }

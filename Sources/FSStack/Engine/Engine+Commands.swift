@@ -58,7 +58,12 @@ extension Engine {
       guard command.slot < channels[channel].geometry.slotCount else { return .slotOutOfRange }
       guard let id = channels[channel].connection(on: command.slot),
         !connections[id].flags.contains(.orphaned)
-      else { return .slotNotOpen }
+      else {
+        // Nobody can know yet, or only close it, when there was no room for a connection.
+        guard channels[channel].isRefused(command.slot) else { return .slotNotOpen }
+        if kind == .close { channels[channel].release(command.slot) }
+        return kind == .inquire ? inquire(command, nil, channel, now: now) : nil
+      }
       return execute(kind, command, id, channel, now: now)
     }
   }

@@ -18,7 +18,7 @@ extension Engine {
     for raw in 0..<channels.watermark {
       let channel = ChannelID(raw: raw)
       guard channels.isAllocated(channel) else { continue }
-      if channels[channel].dirty.isEmpty, !channels[channel].hasReleasedSlots { continue }
+      if channels[channel].dirty.isEmpty, !channels[channel].hasSlotNews { continue }
       guard !channels[channel].isClosed else { continue }
       var isUrgent = false
       guard post(channel, &isUrgent) else {
@@ -65,10 +65,11 @@ extension Engine {
         if connections[id].state == .closed { forget(id) }
       }
     }
-    while channels[channel].hasReleasedSlots {
+    while channels[channel].hasSlotNews {
       guard let free = channels[channel].events.freeCount() else { return false }
-      guard free > 0, let slot = channels[channel].takeReleasedSlot() else { return true }
-      channels[channel].events.append(Event(.released, slot: slot))
+      guard free > 0, let event = channels[channel].takeSlotNews() else { return true }
+      if event.flags & EventFlags.failed != 0 { isUrgent = true }
+      channels[channel].events.append(event)
       counters.events += 1
     }
     return true

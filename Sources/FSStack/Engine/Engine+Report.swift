@@ -3,13 +3,16 @@ import FSRing
 // What applications may learn of a connection: the answer to `CommandKind.inquire`.
 
 extension Engine {
-  /// Writes the report of a connection into a place of the channel's header page.
+  /// Writes the report of a connection, or of one for which there was no room, into a place of the
+  /// channel's header page.
   mutating func inquire(
-    _ command: Command, _ id: ConnectionID, _ channel: ChannelID, now: Instant
+    _ command: Command, _ id: ConnectionID?, _ channel: ChannelID, now: Instant
   ) -> ChannelViolation? {
     guard command.length < ChannelHeader.reportCount else { return .reportOutOfRange }
     let header = channels[channel].header
-    unsafe header.report(command.length).pointee = report(of: id, now: now)
+    var none = ConnectionReport()
+    none.state = TCPState.closed.linuxNumber
+    unsafe header.report(command.length).pointee = id.map { report(of: $0, now: now) } ?? none
     unsafe header.reportSequence(command.length).pointee.store(
       UInt32(bitPattern: command.value), ordering: .releasing)
     ring(channel)

@@ -1,0 +1,43 @@
+import FSRing
+import Testing
+
+@testable import FSStack
+
+/// Connects for which there is no room.
+@Suite struct FullTableTests {
+  /// A connect that finds the table of connections full fails with ENOBUFS. Commands that the
+  /// application has sent for the slot before it can know do no harm, and others live on.
+  @Test func connectIsRefused() {
+    var options = SimulatedHost.Options()
+    options.maximumConnections = 1
+    let pair = Pair(options: options)
+    let (server, client) = pair.connect()
+    let engine = pair.simulation.b.engines[0]
+    let refused = (0..<3).map { _ in
+      pair.client.connect(to: pair.simulation.a.address, port: 80)
+    }
+    refused[0].setOption(level: 6, name: 1, 1)
+    refused[1].close()
+    let report = refused[2].inquire()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(engine.violations.isEmpty)
+    #expect(refused[0].error == 105 && refused[2].error == 105)
+    #expect(report()?.state == TCPState.closed.linuxNumber)
+    #expect(engine.engine.statistics().drops[.connectionTableFull] == 3)
+    refused[0].close()
+    refused[2].close()
+    client.send(100)
+    pair.simulation.run(for: .milliseconds(50))
+    server.read()
+    #expect(server.bytesReceived == 100)
+    client.close()
+    server.close()
+    pair.simulation.run(for: .seconds(70))
+    #expect(pair.simulation.leftovers() == [])
+    // The slots are free again, and so is the table.
+    #expect(pair.client.hasFreeSlot)
+    let last = pair.client.connect(to: pair.simulation.a.address, port: 80)
+    pair.simulation.run(for: .milliseconds(50))
+    #expect(last.isConnected)
+  }
+}
