@@ -61,7 +61,7 @@ extension Engine {
 
   /// The time after which so many doublings of 200 ms, none longer than 120 s, have passed.
   static func modelTimeout(_ retries: UInt32) -> Interval {
-    let base = RoundTripEstimator.minimum
+    let base = RoundTripEstimator.minimumVariation
     // The largest power of two that 120 s holds of it.
     let doublings = UInt32(9)
     let linear = retries > doublings ? UInt64(retries - doublings) : 0
