@@ -10,13 +10,11 @@ extension Engine {
     let window = UInt32(segment.window) << UInt32(connections[id].sendScale)
     let advance = acknowledgement - connections[id].sendUnacknowledged
     if advance < 0 || acknowledgement > connections[id].sendMaximum {
-      return unacceptableAcknowledgement(id, advance: advance, now: now)
+      return unacceptableAcknowledgement(id, &segment, advance: advance, now: now)
     }
     let windowChanged = connections[id].updateSendWindow(
       segment.sequence, acknowledgement, window)
-    let reports =
-      segment.options.sackCount > 0
-      && connections[id].flags.contains(.selectiveAcknowledgements)
+    let reports = reports(id, segment)
     if advance == 0 {
       let isDuplicate =
         !hasPayload && !windowChanged && connections[id].hasOutstanding
@@ -31,14 +29,22 @@ extension Engine {
     return newAcknowledgement(id, &segment, reports: reports, now: now)
   }
 
+  /// Whether a segment has blocks that count (RFC 2018).
+  @inline(__always)
+  private func reports(_ id: ConnectionID, _ segment: borrowing Segment) -> Bool {
+    segment.options.sackCount > 0 && connections[id].flags.contains(.selectiveAcknowledgements)
+  }
+
   /// An acknowledgement of what was never sent, or an old one (RFC 5961 section 5).
   @inline(never)
   private mutating func unacceptableAcknowledgement(
-    _ id: ConnectionID, advance: Int32, now: Instant
+    _ id: ConnectionID, _ segment: inout Segment, advance: Int32, now: Instant
   ) -> Bool {
     if advance < 0 {
       // Old, but not too old: the rest of the segment is good.
       if UInt32(bitPattern: 0 &- advance) <= connections[id].largestSendWindow {
+        // Acknowledgements overtake each other; what an overtaken one reports is still true.
+        if reports(id, segment) { lossSignalArrives(id, &segment, isDuplicate: false, now: now) }
         return true
       }
     }
@@ -76,7 +82,7 @@ extension Engine {
     let includesFin = connections[id].isFinAcknowledged && !finWasAcknowledged
     freeAcknowledged(id, includesFin ? bytes - 1 : bytes)
     var timerIsSet = false
-    if reports || connections[id].recovery != .none {
+    if reports || !isQuiet(id) {
       timerIsSet = segmentsDelivered(
         id, &segment, advance: bytes, isDuplicate: false, now: now)
     } else {

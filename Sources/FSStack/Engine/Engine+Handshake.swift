@@ -80,6 +80,7 @@ extension Engine {
       }
     } else if connections[id].timedAt != .never {
       connections[id].roundTrip.sample(now - connections[id].timedAt)
+      connections[id].roundTrip.sampleMinimum(now - connections[id].timedAt, now: now)
     }
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)

@@ -29,6 +29,13 @@ extension Engine {
     return bytes - min(bytes, recoveries[recovery].duplicateBytes)
   }
 
+  /// Whether nothing is missing.
+  @inline(__always)
+  func isQuiet(_ id: ConnectionID) -> Bool {
+    let recovery = connections[id].recovery
+    return recovery == .none || recoveries[recovery].isQuiet
+  }
+
   /// Whether a loss is being repaired.
   func isRecovering(_ id: ConnectionID) -> Bool {
     let recovery = connections[id].recovery
@@ -109,7 +116,7 @@ extension Engine {
       }
       reached = max(reached, record.end)
       let isOriginal =
-        hasEcho && Int32(bitPattern: echo &- timestamp(offset, now: record.sentAt)) < 0
+        hasEcho && record.isRetransmitted && Int32(bitPattern: echo &- timestamp(offset, now: record.sentAt)) < 0
       rack.delivered(
         record, isOriginal: isOriginal, highest: highest, minimumRoundTrip: minimum, now: now)
     }

@@ -180,6 +180,7 @@ extension Engine {
   /// Nothing was lost: the window is what it was, and nothing more is sent again.
   private mutating func undo(_ id: ConnectionID, _ recovery: inout LossRecovery) {
     counters.undos += 1
+    if recovery.phase != .loss { recovery.rack.reorderingSeen() }
     records.unmarkLost(flight: &connections[id].flight, recovery: &recovery)
     connections[id].congestion.undo()
     recovery.spurious.end()

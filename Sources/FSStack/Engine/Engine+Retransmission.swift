@@ -142,8 +142,18 @@ extension Engine {
     records.markAllLost(flight: &connections[id].flight, recovery: &state, reneges: false) {
       $0.length > size
     }
+    if state.lostBytes > 0 {
+      connections[id].flags.insert(.retransmit)
+      if !state.isRecovering {
+        // The window stays as it is (Linux's tcp_simple_retransmit).
+        state.phase = .loss
+        state.began = now
+        state.recoveryPoint = connections[id].sendNext
+        state.isProbing = false
+        state.spurious.end()
+      }
+    }
     recoveries[recovery] = state
-    if state.lostBytes > 0 { connections[id].flags.insert(.retransmit) }
     scheduleOutput(id)
   }
 

@@ -94,6 +94,7 @@ final class SimulatedHost {
       configuration.maximumChannels = 8
       configuration.maximumReassembly = options.maximumReassembly
       configuration.maximumOrphans = options.maximumOrphans
+      configuration.maximumTransmitRecords = options.maximumTransmitRecords
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
       configuration.congestionAlgorithm = options.congestion
@@ -120,5 +121,6 @@ final class SimulatedHost {
     var ecn = ECNPolicy.accept
     /// Frames that one engine may send in one burst.
     var transmitFrames = 256
+    var maximumTransmitRecords = 4096
   }
 }

@@ -59,4 +59,9 @@ struct LossRecovery: BitwiseCopyable {
   var sendCursorSequence = SequenceNumber(0)
 
   var isRecovering: Bool { phase == .recovery || phase == .loss }
+
+  /// Nothing is missing: acknowledgements that report nothing need not be looked at.
+  var isQuiet: Bool {
+    phase == .open && !isProbing && sackedBytes == 0 && lostBytes == 0 && duplicates == 0
+  }
 }

@@ -43,6 +43,9 @@ struct Rack: BitwiseCopyable {
     }
   }
 
+  /// What was thought to be lost was only late.
+  mutating func reorderingSeen() { hasReordering = true }
+
   /// Step 4, first part: the window grows once in a round trip with duplicates.
   mutating func acknowledged(
     _ unacknowledged: SequenceNumber, next: SequenceNumber, hasDuplicate: Bool

@@ -61,8 +61,8 @@ struct TransmitRecords {
 
   // MARK: Acknowledgement
 
-  /// Everything before `acknowledgement` is acknowledged, on a connection on which nothing was ever
-  /// lost.
+  /// Everything before `acknowledgement` is acknowledged, on a connection on which nothing is missing:
+  /// all records are in flight.
   @inline(__always)
   func acknowledgeInOrder(_ acknowledgement: SequenceNumber, flight: inout Flight) -> Delivery {
     var delivery = Delivery()
@@ -72,7 +72,7 @@ struct TransmitRecords {
       guard record.end <= acknowledgement else { break }
       delivery.take(record, isSelective: false)
       flight.first = record.next
-      flight.sent.first = record.nextInState
+      leave(id, &flight.sent)
       flight.count -= 1
       slab.free(id)
     }
@@ -80,7 +80,6 @@ struct TransmitRecords {
       flight = Flight()
     } else {
       slab[flight.first].previous = .none
-      slab[flight.first].previousInState = .none
       flight.bytes -= delivery.bytes
       delivery.bytes += trimFirst(acknowledgement, flight: &flight)
     }
