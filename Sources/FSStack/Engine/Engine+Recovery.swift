@@ -47,7 +47,6 @@ extension Engine {
   mutating func lossSignalArrives(
     _ id: ConnectionID, _ segment: inout Segment, isDuplicate: Bool, now: Instant
   ) {
-    guard connections[id].hasOutstanding else { return }
     _ = segmentsDelivered(id, &segment, advance: 0, isDuplicate: isDuplicate, now: now)
     scheduleOutput(id)
   }
@@ -116,7 +115,8 @@ extension Engine {
       }
       reached = max(reached, record.end)
       let isOriginal =
-        hasEcho && record.isRetransmitted && Int32(bitPattern: echo &- timestamp(offset, now: record.sentAt)) < 0
+        hasEcho && record.isRetransmitted
+        && Int32(bitPattern: echo &- timestamp(offset, now: record.sentAt)) < 0
       rack.delivered(
         record, isOriginal: isOriginal, highest: highest, minimumRoundTrip: minimum, now: now)
     }
@@ -136,8 +136,7 @@ extension Engine {
   }
 
   /// A peer without selective acknowledgements: each duplicate tells that some segment has arrived. Not
-  /// more of them are believed than are in flight (RFC 3465, RFC 5681 section 3.2; Linux's
-  /// tcp_limit_reno_sacked).
+  /// more of them are believed than segments were in flight when the first came (RFC 5681 section 3.2).
   private func countDuplicate(
     _ id: ConnectionID, _ recovery: inout LossRecovery, _ delivery: inout Delivery,
     _ acknowledgement: inout RecoveryAcknowledgement
@@ -149,16 +148,15 @@ extension Engine {
       let counted = min(recovery.duplicateBytes, acknowledgement.advance - hole)
       delivery.bytes = acknowledgement.advance - counted
       recovery.duplicateBytes -= counted
-      if recovery.phase != .recovery {
-        recovery.duplicates = 0
-        recovery.duplicateBytes = 0
-      }
+      recovery.duplicates = 0
+      if recovery.phase != .recovery { recovery.duplicateBytes = 0 }
       return
     }
     guard acknowledgement.isDuplicate else { return }
     let flight = connections[id].flight.bytes
     let room = flight - min(flight, recovery.duplicateBytes)
-    guard room > 0 else {
+    if recovery.duplicates == 0 { recovery.duplicateLimit = connections[id].flight.count }
+    guard room > 0, recovery.duplicates < recovery.duplicateLimit else {
       acknowledgement.isDuplicate = false
       return
     }

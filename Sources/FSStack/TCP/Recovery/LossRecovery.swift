@@ -40,6 +40,8 @@ struct LossRecovery: BitwiseCopyable {
   // A peer without selective acknowledgements.
   /// Duplicate acknowledgements in a row.
   var duplicates: UInt32 = 0
+  /// Segments in flight when the first of them came.
+  var duplicateLimit: UInt32 = 0
   /// Bytes that they tell to have left the network.
   var duplicateBytes: UInt32 = 0
 
