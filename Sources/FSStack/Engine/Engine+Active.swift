@@ -78,9 +78,9 @@ extension Engine {
       flow, state: .closed, interface: 0, nextHop: MACAddress(),
       vlan: NetworkLayer.untagged, pathMTU: 1280, now: now)
     guard let id = connections.allocate(connection) else {
-      // Not even room for a dead one.
+      // Not even room for a dead one; that is counted already when it was the reason.
       channels[channel].refuse(command.slot)
-      drop(.connectionTableFull)
+      if error != SocketError.noBufferSpace { drop(.connectionTableFull) }
       return
     }
     attach(id, to: channel, slot: command.slot)

@@ -2,7 +2,10 @@
 
 extension Engine {
   /// Sets the keep-alive timer by the options.
-  mutating func armKeepAlive(_ id: ConnectionID, now: Instant) {
+  ///
+  /// The idle time counts from when the peer was last heard, but from now on when the application has
+  /// just asked for probes (as Linux's tcp_set_keepalive).
+  mutating func armKeepAlive(_ id: ConnectionID, isNew: Bool = false, now: Instant) {
     guard connections[id].state >= .established, !connections[id].flags.contains(.orphaned) else {
       return
     }
@@ -11,7 +14,7 @@ extension Engine {
       return
     }
     let idle = Interval.seconds(UInt64(connections[id].keepAliveIdle))
-    connections[id].lifeAt = max(connections[id].lastReceivedAt + idle, now)
+    connections[id].lifeAt = isNew ? now + idle : max(connections[id].lastReceivedAt + idle, now)
     armTimers(id)
   }
 

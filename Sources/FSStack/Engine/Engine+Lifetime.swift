@@ -72,7 +72,7 @@ extension Engine {
 
   /// A retransmission timer that has expired once expires again when the user timeout is over, not
   /// long after it (Linux's tcp_clamp_rto_to_user_timeout).
-  func clampToUserTimeout(_ id: ConnectionID, now: Instant) {
+  mutating func clampToUserTimeout(_ id: ConnectionID, now: Instant) {
     guard connections[id].userTimeout > 0, connections[id].unacknowledgedSince != .never else {
       return
     }
@@ -80,6 +80,7 @@ extension Engine {
       connections[id].unacknowledgedSince + .milliseconds(UInt64(connections[id].userTimeout))
     connections[id].retransmitAt = min(
       connections[id].retransmitAt, max(end, now + .milliseconds(1)))
+    armTimers(id)
   }
 
   /// The connection is over because nobody answers.

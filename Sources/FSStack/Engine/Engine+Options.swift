@@ -24,7 +24,7 @@ extension Engine {
       if value == 0 { push(id) }
     case (Level.socket, 9):  // SO_KEEPALIVE
       set(id, .keepAlive, value != 0)
-      armKeepAlive(id, now: now)
+      armKeepAlive(id, isNew: true, now: now)
     case (Level.socket, 47):  // SO_MAX_PACING_RATE, bytes per second; all ones for no limit
       setMaximumPacingRate(id, UInt32(bitPattern: value))
     case (Level.tcp, 4):  // TCP_KEEPIDLE

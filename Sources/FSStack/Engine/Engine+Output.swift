@@ -22,7 +22,8 @@ extension Engine {
     case .established, .finWait1, .finWait2, .closeWait, .closing, .lastAck:
       break
     }
-    if !connections[id].flags.isDisjoint(with: [.retransmit, .lossProbe]), paceAllows(id, now: now) {
+    if !connections[id].flags.isDisjoint(with: [.retransmit, .lossProbe]), paceAllows(id, now: now)
+    {
       guard sendAgain(id, now: now) else { return false }
     }
     if connections[id].flags.contains(.probe) {

@@ -33,7 +33,6 @@ extension Engine {
       connections[id].sendNext = connections[id].sendUnacknowledged
     }
     setRetransmissionTimeout(id, now: now)
-    clampToUserTimeout(id, now: now)
     scheduleOutput(id)
   }
 
@@ -48,7 +47,6 @@ extension Engine {
       // The user timeout counts from here.
       if connections[id].unacknowledgedSince == .never { connections[id].unacknowledgedSince = now }
       setRetransmissionTimeout(id, now: now)
-      clampToUserTimeout(id, now: now)
     }
     scheduleOutput(id)
   }

@@ -37,9 +37,10 @@ extension Engine {
     }
   }
 
-  /// Sets the timer to a full timeout.
+  /// Sets the timer to a full timeout, or to the end of the user timeout.
   mutating func setRetransmissionTimeout(_ id: ConnectionID, now: Instant) {
     setRetransmissionTimer(id, .retransmission, at: now + connections[id].roundTrip.current)
+    clampToUserTimeout(id, now: now)
   }
 
   @inline(__always)

@@ -116,7 +116,7 @@ import Testing
       socket.setOption(level: names.level, name: names.limit, limit)
       socket.send(10)
       pair.simulation.run(for: .milliseconds(1))
-      pair.peer.send([], 1, ack: 1 + socket.bytesSent)
+      pair.peer.send([], 1 + socket.bytesReceived, ack: 1 + socket.bytesSent)
       // A retransmission and a pure acknowledgement, too.
       socket.send(10)
       pair.simulation.run(for: .seconds(1))

@@ -73,7 +73,7 @@ struct SimulatedLink {
 
   /// Whether a frame is too large for the link.
   func isTooBig(_ frame: [UInt8]) -> Bool {
-    let isTagged = frame[12] == 0x81 && frame[13] == 0
+    let isTagged = frame.count > 13 && frame[12] == 0x81 && frame[13] == 0
     return frame.count > conditions.mtu + (isTagged ? 18 : 14)
   }
 
