@@ -146,6 +146,7 @@ struct EngineRun {
     let engine = simulation.a.engines[0]
     let hash = engine.engine.secret.hash(flow)
     if let id = engine.engine.find(flow, hash: hash) { return engine.engine.connections[id].state }
+    if engine.engine.halfOpen.find(flow, hash: hash) != nil { return .synReceived }
     return engine.engine.timeWait.find(flow, hash: hash) == nil ? .closed : .timeWait
   }
 }
