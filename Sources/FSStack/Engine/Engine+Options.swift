@@ -44,7 +44,8 @@ extension Engine {
       if let algorithm = UInt8(exactly: value).flatMap(CongestionAlgorithm.init(rawValue:)) {
         connections[id].congestion.select(algorithm)
       }
-    case (Level.tcp, 2):  // TCP_MAXSEG, zero for none; before the SYN it is what that announces, too
+    case (Level.tcp, 2):
+      // TCP_MAXSEG, zero for none; before the SYN it is what that announces, too
       connections[id].userSegmentSize = 0
       guard value > 0 else { return }
       let size = UInt16(max(88, min(value, 32767)))
