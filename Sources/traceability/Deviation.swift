@@ -1,8 +1,10 @@
-/// A recorded reason why a requirement is not met.
+/// A recorded reason why a requirement is not met, or not always.
 struct Deviation: Equatable {
   enum Kind: String {
     /// Something else is done on purpose.
     case deviation
+    /// It is met, except in a case in which something else is done on purpose.
+    case exception
     /// There is nothing that could meet it or not.
     case notApplicable = "not applicable"
   }

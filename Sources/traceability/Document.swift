@@ -74,6 +74,9 @@ struct Document {
 
   private func state(_ row: Ledger.Row) -> String {
     guard let deviation = row.deviation else { return row.isMet ? "met" : "**open**" }
+    if deviation.kind == .exception {
+      return row.isMet ? "met, with an exception: \(deviation.reason)" : "**open**"
+    }
     return "\(deviation.kind.rawValue): \(deviation.reason)"
   }
 }

@@ -8,7 +8,10 @@ struct Ledger {
     var deviation: Deviation?
 
     /// Met, as far as names can say: there is code for it, and a test that shows it.
-    var isMet: Bool { deviation == nil && !code.isEmpty && tests.contains(where: \.isTest) }
+    var isMet: Bool {
+      (deviation == nil || deviation?.kind == .exception) && !code.isEmpty
+        && tests.contains(where: \.isTest)
+    }
   }
 
   let table: RequirementTable
@@ -36,13 +39,18 @@ struct Ledger {
 
   private static func problems(of row: Row) -> [String] {
     let name = "\(row.requirement.name) (\(row.requirement.feature))"
-    if row.deviation != nil {
+    if let deviation = row.deviation, deviation.kind != .exception {
       return (row.code + row.tests).filter { !$0.deviates }.map {
         "\(name) is recorded as not met, but \(place($0)) claims it"
       }
     }
-    var problems = (row.code + row.tests).filter(\.deviates).map {
-      "\(place($0)) deviates from \(name), but no reason is recorded"
+    var problems: [String] = []
+    if row.deviation == nil {
+      problems = (row.code + row.tests).filter(\.deviates).map {
+        "\(place($0)) deviates from \(name), but no reason is recorded"
+      }
+    } else if !row.code.contains(where: \.deviates) {
+      problems.append("\(name) has an exception that no code names")
     }
     if !row.tests.contains(where: \.isTest) {
       problems.append("\(name) has neither a test that runs nor a recorded deviation")

@@ -86,6 +86,20 @@ import Testing
     #expect(try tree.run() == [])
   }
 
+  /// Met, but for a case that the code must name.
+  @Test func exception() throws {
+    let tree = try FixtureTree()
+    try tree.write(
+      deviations, try tree.read(deviations) + "\nMUST-1: exception: on Mondays it is negative\n")
+    #expect(
+      try tree.run() == ["MUST-1 (Treat as unsigned number) has an exception that no code names"])
+    try tree.replace(window, "let value = 1", "let value = 1  // Deviates from MUST-1.")
+    #expect(try tree.run() == [])
+    #expect(try tree.read("docs/rfc9293.md").contains("| met, with an exception: on Mondays"))
+    try tree.replace(tests, "MUST-1 and ", "")
+    #expect(try tree.run().count == 1)
+  }
+
   @Test func deviationIsNotRecorded() throws {
     let tree = try FixtureTree()
     try tree.replace(window, "(MUST-1)", "(deviates from MUST-1)")

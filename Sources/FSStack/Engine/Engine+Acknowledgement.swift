@@ -23,6 +23,7 @@ extension Engine {
         lossSignalArrives(id, &segment, isDuplicate: isDuplicate, now: now)
       }
       if windowChanged { windowOpened(id, now: now) }
+      // Who answers probes is alive, also when its window has shrunk below what was sent (SHLD-17).
       if connections[id].flags.contains(.persisting) { connections[id].attempts = 0 }
       return true
     }
@@ -35,7 +36,7 @@ extension Engine {
     segment.options.sackCount > 0 && connections[id].flags.contains(.selectiveAcknowledgements)
   }
 
-  /// An acknowledgement of what was never sent, or an old one (RFC 5961 section 5).
+  /// An acknowledgement of what was never sent, or an old one (RFC 5961 section 5, MAY-12).
   @inline(never)
   private mutating func unacceptableAcknowledgement(
     _ id: ConnectionID, _ segment: inout Segment, advance: Int32, now: Instant

@@ -12,6 +12,7 @@ extension Engine {
       return
     }
     let path = paths.find(remote)
+    // What the application has chosen (MUST-43), else what the routes say (MUST-44).
     if local.isUnspecified, let path { local = path.source }
     guard !local.isUnspecified, let interface = path?.interface, interface < interfaces.count,
       local.isIPv4 == remote.isIPv4

@@ -183,9 +183,9 @@ extension Engine {
     }
   }
 
-  /// close(2): the connection goes on until its bytes and FIN have been acknowledged (RFC 9293
-  /// section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the application has been
-  /// told of the acknowledgement of all it has sent, so that no chunk is lost.
+  /// close(2) of both directions (MAY-1): the connection goes on until its bytes and FIN have been
+  /// acknowledged (RFC 9293 section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the
+  /// application has been told of the acknowledgement of all it has sent, so that no chunk is lost.
   mutating func close(_ id: ConnectionID, isReset: Bool, now: Instant) {
     // What is ahead of a gap has not been received: the rest of it will be answered with RST.
     let hasUnread = connections[id].unreadBytes > 0

@@ -189,7 +189,8 @@ extension Engine {
   // MARK: Listeners
 
   /// Begins to accept connections to `address` and `port`; 0.0.0.0 and :: are wildcards, and the
-  /// latter takes IPv4 too unless `ipv6Only`.
+  /// latter takes IPv4 too unless `ipv6Only`. Connections of the port, open or being opened, have
+  /// tables of their own: they go on (MUST-41, MUST-42).
   public mutating func addListener(
     _ number: UInt32, address: IPAddress, port: UInt16, ipv6Only: Bool, backlog: Int
   ) {

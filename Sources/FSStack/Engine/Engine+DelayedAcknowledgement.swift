@@ -86,8 +86,8 @@ extension Engine {
     }
   }
 
-  /// Decides when to acknowledge `count` delivered bytes: more than one full segment at once
-  /// (SHLD-19), else when the application has had its turn (SHLD-18).
+  /// Decides when to acknowledge `count` delivered bytes, once for all of the burst (MUST-58): more
+  /// than one full segment at once (SHLD-19), else when the application has had its turn (SHLD-18).
   @inline(__always)
   mutating func scheduleAcknowledgement(_ id: ConnectionID, _ count: Int, now: Instant) {
     let unacknowledged = connections[id].receiveNext - connections[id].lastAcknowledgementSent

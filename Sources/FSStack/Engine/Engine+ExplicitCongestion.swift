@@ -11,8 +11,8 @@ extension Engine {
     configuration.ecn == .request || connections[id].congestion.algorithm == .dctcp
   }
 
-  /// Whether a SYN asks for it, and gets it. One that is itself ECN-capable does not follow the
-  /// standard: as Linux, no ECN with that peer, except for DCTCP, which wants it so.
+  /// Whether a SYN asks for it, and gets it (SHLD-8). One that is itself ECN-capable does not follow
+  /// the standard: as Linux, no ECN with that peer, except for DCTCP, which wants it so.
   func acceptsECN(
     _ segment: borrowing Segment, algorithm: CongestionAlgorithm
   ) -> Bool {

@@ -174,7 +174,8 @@ extension Engine {
       interface: Int(record.interface))
   }
 
-  /// Answers a SYN with what we offer in return: only what the SYN offered (RFC 7323, RFC 2018).
+  /// Answers a SYN with what we offer in return: the segment size (MUST-14, MUST-67, SHLD-5), else
+  /// only what the SYN offered (RFC 7323, RFC 2018).
   mutating func sendSynchronizeAcknowledgement(
     _ header: inout OutgoingHeader, _ flow: Flow, _ offer: SynchronizeOffer,
     initial: SequenceNumber, timestamp: UInt32, interface: Int

@@ -196,7 +196,7 @@ extension Engine {
 
   // MARK: SYN
 
-  /// Sends the SYN or SYN-ACK, for the first time or again.
+  /// Sends the SYN or SYN-ACK, for the first time or again: by the same timer as data (MUST-22).
   mutating func sendSynchronize(_ id: ConnectionID, now: Instant) -> Bool {
     guard connections[id].sendNext == connections[id].sendUnacknowledged else {
       // Already out: only an acknowledgement can be owed, of a segment that was not acceptable.
@@ -222,6 +222,9 @@ extension Engine {
     return true
   }
 
+  /// The options of a SYN: always with the segment size (MUST-14, SHLD-5, MAY-3), which is what
+  /// packets of the interface hold (SHLD-6) without regard to options (MUST-67). No other segment has
+  /// one (MUST-65).
   func synchronizeOptions(_ id: ConnectionID, now: Instant) -> OutgoingOptions {
     let connection = connections[id]
     var options = OutgoingOptions()

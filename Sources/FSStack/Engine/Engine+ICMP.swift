@@ -44,13 +44,13 @@ extension Engine {
     let error = message.socketError
     if connections[id].state <= .synReceived {
       // As in Linux any error ends an attempt to connect: who connects has other addresses to try,
-      // and soft errors are hard to tell from others there (RFC 5461 section 4.1; a deviation from
-      // MUST-56).
+      // and soft errors are hard to tell from others there (RFC 5461 section 4.1). For soft ones this
+      // deviates from MUST-56, for hard ones it is SHLD-26.
       fail(id, error)
     } else {
-      // No error ends a synchronized connection, not even those that RFC 9293 calls hard (a deviation
-      // from SHLD-26): whoever can guess a number in flight could end any (RFC 5927 section 5.2).
-      // If the connection fails by itself, this is why (SHLD-25, MUST-56, MUST-47).
+      // No error ends a synchronized connection, not even those that RFC 9293 calls hard; this
+      // deviates from SHLD-26: whoever can guess a number in flight could end any (RFC 5927 section
+      // 5.2). If the connection fails by itself, this is why (SHLD-25, MUST-56, MUST-47).
       connections[id].softError = error
     }
   }

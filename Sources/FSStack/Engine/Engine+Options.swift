@@ -22,7 +22,7 @@ extension Engine {
     case (Level.tcp, 3):  // TCP_CORK
       set(id, .cork, value != 0)
       if value == 0 { push(id) }
-    case (Level.socket, 9):  // SO_KEEPALIVE
+    case (Level.socket, 9):  // SO_KEEPALIVE (MAY-5)
       set(id, .keepAlive, value != 0)
       armKeepAlive(id, isNew: true, now: now)
     case (Level.socket, 47):  // SO_MAX_PACING_RATE, bytes per second; all ones for no limit
@@ -64,7 +64,7 @@ extension Engine {
       setReceiveLowWater(id, UInt32(max(value, 0)))
     case (Level.tcp, 10):  // TCP_WINDOW_CLAMP; Linux's least is half of SOCK_MIN_RCVBUF
       connections[id].windowClamp = value == 0 ? .max : max(UInt32(max(value, 0)), 1152)
-    case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS; the ECN bits are TCP's
+    case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS (MUST-48, SHLD-21), not ECN
       connections[id].trafficClass = UInt8(truncatingIfNeeded: value) & 0xfc
     case (Level.ip, 2), (Level.ipv6, 16):  // IP_TTL, IPV6_UNICAST_HOPS
       connections[id].hopLimit = value > 0 && value < 256 ? UInt8(value) : 64

@@ -79,7 +79,8 @@ extension Engine {
     return isDone
   }
 
-  /// Sends queued bytes as the windows allow (RFC 9293 section 3.8.6.2.1).
+  /// Sends queued bytes as the windows allow (RFC 9293 section 3.8.6.2.1): what writes have queued
+  /// goes together (MAY-16), in full segments where it can (SHLD-28).
   private mutating func sendPermitted(_ id: ConnectionID, now: Instant) -> Bool {
     while connections[id].hasUnsent {
       // With all records in use, acknowledgements must come before more can be sent.
@@ -114,6 +115,7 @@ extension Engine {
     _ id: ConnectionID, length: Int, finishes: Bool, isLast: Bool, now: Instant
   ) -> Bool {
     let sequence = connections[id].sendNext
+    // Pushed is what leaves nothing behind (MUST-61, SHLD-27).
     var flags: TCPFlags = isLast && length > 0 ? [.ack, .psh] : .ack
     if finishes { flags.insert(.fin) }
     guard transmit(id, at: sequence, length: length, flags: flags, now: now) else { return false }
@@ -165,7 +167,8 @@ extension Engine {
       mayShrink: !isRecovering(id) && !connections[id].hasUnsent)
   }
 
-  /// With the window closed and nothing in flight a timer must ask for it (MUST-36), or a lost
+  /// With the window closed and nothing in flight a timer must ask for it (MUST-35, MUST-36): first
+  /// after the retransmission timeout (SHLD-29), then with doubled pauses (SHLD-30). Else a lost
   /// window update would stop the connection for ever.
   private mutating func persistIfClosed(_ id: ConnectionID, now: Instant) {
     guard !connections[id].hasOutstanding, connections[id].retransmitAt == .never else { return }
@@ -174,7 +177,7 @@ extension Engine {
   }
 
   /// A partial segment waits for an acknowledgement (Nagle) or for more bytes (TCP_CORK, MSG_MORE:
-  /// 200 ms at most, as in Linux).
+  /// 200 ms at most, as in Linux: MUST-60, MAY-15).
   private mutating func holdPartial(_ id: ConnectionID, now: Instant) {
     if !connections[id].flags.isDisjoint(with: [.cork, .more]), connections[id].pushAt == .never {
       connections[id].pushAt = now + .milliseconds(200)

@@ -3,8 +3,8 @@ import FSRing
 // Received bytes that are not simply the next ones.
 
 extension Engine {
-  /// A segment that is not simply the next one: trims it, queues it, and delivers what has become
-  /// contiguous.
+  /// A segment that is not simply the next one: trims it, queues it (SHLD-31), says so (MAY-13), and
+  /// delivers all that has become contiguous before it is acknowledged (MUST-59).
   @inline(never)
   mutating func queueOrDeliver(
     _ id: ConnectionID, _ sequence: SequenceNumber, _ payload: UnsafeRawBufferPointer,

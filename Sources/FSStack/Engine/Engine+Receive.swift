@@ -65,6 +65,7 @@ extension Engine {
     _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow, hash: UInt64,
     interface: Int, now: Instant, mayHandOver: Bool
   ) -> Verdict {
+    // Broadcast and multicast addresses are nobody's (MUST-57).
     guard localAddresses.contains(segment.destination) else {
       drop(.destinationNotLocal)
       return .done

@@ -51,7 +51,8 @@ extension Engine {
     scheduleOutput(id)
   }
 
-  /// After a loss the way may have changed: ask the control plane's tables again (MUST-20 R1).
+  /// After a loss the way may have changed: ask the control plane's tables again (MUST-20 R1,
+  /// SHLD-10).
   private mutating func refreshNextHop(_ id: ConnectionID) {
     guard connections[id].attempts >= 3 else { return }
     if let path = paths.find(connections[id].flow.remote), let nextHop = path.nextHop {

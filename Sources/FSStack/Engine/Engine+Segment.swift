@@ -127,7 +127,8 @@ extension Engine {
     acknowledgeSoon(id)
   }
 
-  /// Second step: RST (RFC 5961 section 3: only the exact number resets).
+  /// Second step: RST (RFC 5961 section 3: only the exact number resets), with or without data
+  /// (SHLD-2). The application learns of it (MUST-12).
   private mutating func resetArrives(
     _ id: ConnectionID, _ segment: inout Segment, now: Instant
   ) {

@@ -29,8 +29,8 @@ extension Engine {
     return nil
   }
 
-  /// Whether a SYN is proved to be no old duplicate (MAY-2, RFC 6191): by a later timestamp, or
-  /// by a later number where timestamps cannot tell.
+  /// Whether a SYN is proved to be no old duplicate (MAY-2, RFC 6191): by a later timestamp (SHLD-4),
+  /// or by a later number where timestamps cannot tell.
   private func opensAnew(_ record: TimeWaitRecord, _ segment: inout Segment) -> Bool {
     let isLater = segment.sequence > record.receiveNext
     guard segment.options.hasTimestamp else { return isLater }

@@ -81,6 +81,7 @@ extension Engine {
     header.sourcePort = connections[id].flow.localPort
     header.destinationPort = connections[id].flow.remotePort
     header.hopLimit = connections[id].hopLimit
+    // As the application has set it (SHLD-22).
     header.trafficClass = connections[id].trafficClass
     header.acknowledgement = connections[id].receiveNext
     return header

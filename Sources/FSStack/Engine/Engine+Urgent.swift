@@ -4,8 +4,8 @@ import FSRing
 // like all others. Nothing is ever indexed by an urgent pointer.
 
 extension Engine {
-  /// Sixth step of section 3.10.7.4: the peer says where its urgent data ends. As in Linux with
-  /// tcp_stdurg=0 the pointer counts to the byte after the urgent one (MUST-62), and a mark that is
+  /// Sixth step of section 3.10.7.4: the peer says where its urgent data ends (MUST-30), and may say
+  /// so again and again (MUST-31). As in Linux with tcp_stdurg=0 the pointer counts to the byte after the urgent one (MUST-62), and a mark that is
   /// behind RCV.NXT, or not ahead of the one that is known, says nothing new.
   @inline(never)
   mutating func urgentArrives(_ id: ConnectionID, _ segment: inout Segment) {

@@ -3,7 +3,7 @@ import FSRing
 // The window that we offer (RFC 9293 section 3.8.6).
 
 extension Engine {
-  /// Bytes that the application's buffer has room for.
+  /// Bytes that the application's buffer has room for; none as long as it does not read (MAY-8).
   func receiveSpace(_ id: ConnectionID) -> UInt32 {
     let unread = connections[id].unreadBytes
     let buffer = min(connections[id].receiveBuffer, connections[id].windowClamp)

@@ -125,7 +125,7 @@ struct Connection: BitwiseCopyable {
   var sendMaximum: SequenceNumber
   /// One past the last byte that the application has queued; a FIN has this number.
   var sendQueueEnd: SequenceNumber
-  /// SND.WND.
+  /// SND.WND, scaled: unsigned (MUST-1), and of 32 bits (REC-1).
   var sendWindow: UInt32 = 0
   /// The largest window the peer ever offered.
   var largestSendWindow: UInt32 = 0
@@ -133,7 +133,7 @@ struct Connection: BitwiseCopyable {
   var windowUpdateSequence = SequenceNumber(0)
   /// SND.WL2.
   var windowUpdateAcknowledgement = SequenceNumber(0)
-  /// Most bytes that one segment may carry, options not deducted (eff.snd.MSS of RFC 9293 3.7.1).
+  /// Most bytes that the peer takes in one segment, options not deducted (SendMSS, section 3.7.1).
   var maximumSegmentSize: UInt16
   /// Size of the segments the peer sends, estimated: what it calls a full one.
   var peerSegmentSize: UInt16 = 536
@@ -173,6 +173,7 @@ struct Connection: BitwiseCopyable {
 
   // The link.
   var interface: UInt8
+  /// IP_TTL, IPV6_UNICAST_HOPS (MUST-49).
   var hopLimit: UInt8 = 64
   /// VLAN tag control information, or `Segment.untagged`.
   var vlan: UInt16
@@ -288,7 +289,7 @@ extension Connection {
   @inline(__always)
   var optionLength: Int { flags.contains(.timestamps) ? 12 : 0 }
 
-  /// Bytes that one segment carries at most, options deducted.
+  /// Bytes that one segment carries at most, options deducted: Eff.snd.MSS (MUST-16).
   @inline(__always)
   var segmentSize: UInt32 {
     UInt32(max(Int(min(maximumSegmentSize, pathSegmentSize)) - optionLength, 1))
@@ -373,7 +374,8 @@ extension Connection {
   }
 
   /// Bytes that the peer's and the congestion window allow beyond SND.NXT, of which `pipe` are thought
-  /// to be in flight; negative after the peer has shrunk its window (RFC 9293 MUST-34).
+  /// to be in flight; negative after the peer has shrunk its window (MUST-34): then nothing new goes
+  /// out (SHLD-15), what is old and inside does again (SHLD-16).
   @inline(__always)
   mutating func usableWindow(pipe: UInt32) -> Int {
     let offered = Int(sendWindow) - Int(sendNext - sendUnacknowledged)

@@ -1,4 +1,4 @@
-/// What identifies a connection: both endpoints.
+/// What identifies a connection: both endpoints, which it keeps as long as it lives (MUST-45).
 struct Flow: BitwiseCopyable, Equatable, Sendable {
   var local: IPAddress
   var remote: IPAddress

@@ -136,8 +136,9 @@ extension NetworkLayer {
   }
 
   /// Whether the options of an IPv4 header may be passed over, as those that are not understood must be
-  /// (MUST-50): all but source routes. RFC 9293 wants these obeyed (MUST-51 to MUST-53); that is a
-  /// deviation, as every host's today: they lead replies past filters (RFC 7126 section 4.3).
+  /// (MUST-50): all but source routes. To drop those, as every host does today, deviates from MUST-51,
+  /// deviates from MUST-52 and deviates from MUST-53: they lead replies past filters (RFC 7126 section
+  /// 4.3).
   @inline(never)
   private static func mayIgnoreOptions(ipv4 options: UnsafeRawPointer, count: Int) -> Bool {
     var offset = 0

@@ -30,7 +30,7 @@ struct OutgoingHeader: BitwiseCopyable, Sendable {
   @inline(__always)
   private var networkOffset: Int { vlan == NetworkLayer.untagged ? 14 : 18 }
 
-  /// Writes the headers, with complete checksums, before a payload that already stands at
+  /// Writes the headers, with complete checksums (MUST-2), before a payload that already stands at
   /// `frame + length`. Every byte of the headers is written.
   ///
   /// `payloadSum` is the `Checksum` sum of the payload.
@@ -70,7 +70,8 @@ struct OutgoingHeader: BitwiseCopyable, Sendable {
   }
 
   /// Writes an IPv4 header and returns the sum of its addresses. Identification is 0: it means
-  /// nothing in a packet that may not be fragmented (RFC 6864 section 4.1).
+  /// nothing in a packet that may not be fragmented (RFC 6864 section 4.1), and is the same when a
+  /// segment is sent again (MAY-4).
   @inline(__always)
   private func writeIPv4(to header: UnsafeMutableRawPointer, totalLength: Int) -> UInt64 {
     let lengthWord =

@@ -34,7 +34,8 @@ struct OutgoingOptions: BitwiseCopyable, Sendable {
       && windowScale == SegmentOptions.absentWindowScale && !sackPermitted && sackCount == 0
   }
 
-  /// Writes the options, `length` bytes in Linux's order and alignment, and returns their sum.
+  /// Writes the options, `length` bytes in Linux's order and alignment, and returns their sum. What pads
+  /// them are NOPs before them, so that nothing follows the last (MUST-69).
   @inline(never)
   mutating func write(to bytes: UnsafeMutableRawPointer) -> UInt64 {
     var offset = 0

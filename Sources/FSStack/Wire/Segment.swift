@@ -103,6 +103,7 @@ struct Segment: BitwiseCopyable, Sendable {
     checksumWasPartial =
       unsafe acceptPartialChecksum && tcp.native16(16) == Checksum.fold(pseudoSum)
     if !checksumWasPartial {
+      // MUST-3.
       let sum = unsafe Checksum.add(tcp, count: network.payloadLength, to: pseudoSum)
       guard Checksum.fold(sum) == 0xffff else { return .drop(.tcpChecksum) }
     }

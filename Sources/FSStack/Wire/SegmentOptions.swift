@@ -35,7 +35,8 @@ struct SegmentOptions: BitwiseCopyable, Sendable {
     sackCount = 0
   }
 
-  /// Reads the `count` option bytes at `bytes`.
+  /// Reads the `count` option bytes at `bytes` of any segment (MUST-5, MUST-4), wherever they begin
+  /// (MUST-64). All but two kinds have a length (MUST-68), by which unknown ones are passed over (MUST-6).
   ///
   /// As in Linux, an option of a known kind with a wrong but possible length is passed over, a
   /// length that leaves the header ends the reading, and of repeated options the last one counts.
@@ -55,6 +56,7 @@ struct SegmentOptions: BitwiseCopyable, Sendable {
       unsafe take(kind, bytes + offset, length: length, isSYN: isSYN)
       offset += length
     }
+    // Counted, and nothing else (MUST-7).
     malformed = offset < count
   }
 

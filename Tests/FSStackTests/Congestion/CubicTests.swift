@@ -76,7 +76,7 @@ import Testing
     return Comparison(clock: clock, reference: reference)
   }
 
-  /// Concave up to the old maximum, flat there, convex beyond (sections 4.2, 4.4, 4.5).
+  /// Concave up to the old maximum, flat there, convex beyond (MAY-18; sections 4.2, 4.4, 4.5).
   @Test(arguments: [40, 100, 250] as [UInt64])
   func curve(milliseconds: UInt64) {
     var run = afterLoss(600, milliseconds: milliseconds)

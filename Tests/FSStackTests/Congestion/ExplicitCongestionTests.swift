@@ -25,7 +25,7 @@ import Testing
 
   // MARK: Negotiation (section 6.1.1)
 
-  /// A SYN with ECE and CWR asks; ECE alone agrees.
+  /// A SYN with ECE and CWR asks; ECE alone agrees (SHLD-8).
   @Test func accepted() {
     let pair = ScriptedPair()
     pair.peer.send([.syn, .ece, .cwr], 0)

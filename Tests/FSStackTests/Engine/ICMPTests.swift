@@ -61,8 +61,9 @@ import Testing
     }
   }
 
-  /// CVE-2004-0790: no error ends a synchronized connection (MUST-56; SHLD-26 is not followed), and one that
-  /// quotes what is not in flight is for nobody. CVE-2004-0791: source quench is nothing (MUST-55).
+  /// CVE-2004-0790: no error ends a synchronized connection (MUST-56; this deviates from SHLD-26), and
+  /// one that quotes what is not in flight is for nobody. CVE-2004-0791: source quench is nothing
+  /// (MUST-55).
   @Test func doesNotEndEstablished() {
     let pair = ScriptedPair()
     let socket = pair.open()

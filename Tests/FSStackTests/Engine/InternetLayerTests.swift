@@ -5,8 +5,8 @@ import Testing
 
 /// What the Internet layer lets through to TCP: addresses, options, fragments, lengths.
 @Suite struct InternetLayerTests {
-  /// IPv4 options in a SYN: unknown ones are passed over (MUST-50, MAY-10, MAY-11), source routes are
-  /// dropped (RFC 7126; MUST-51 to MUST-53 deliberately not), so are impossible lengths.
+  /// IPv4 options in a SYN: unknown ones are passed over (MUST-50), source routes are dropped (RFC 7126;
+  /// this deviates from MUST-51), so are impossible lengths.
   @Test func ipv4Options() {
     let cases: [(name: String, options: String, isTaken: Bool)] = [
       ("NOPs", "01010101", true), ("end, then anything", "00 83ffff", true),

@@ -3,7 +3,7 @@ import Testing
 
 @testable import FSStack
 
-/// RFC 9293 section 3.8.5 and RFC 6093, with Linux's reading of the pointer (MUST-62).
+/// RFC 9293 section 3.8.5 and RFC 6093, with Linux's reading of the pointer.
 @Suite struct UrgentTests {
   /// A segment with URG and any pointer.
   private func send(_ pair: ScriptedPair, _ sequence: Int, count: Int, pointer: UInt16) {
@@ -11,7 +11,7 @@ import Testing
   }
 
   /// The mark is told once, also when it comes before its byte, and again when it advances
-  /// (MUST-30, MUST-32, MUST-33); all bytes stay in the stream.
+  /// (MUST-30, MUST-32, MUST-33, MUST-62); all bytes stay in the stream.
   @Test func marksArrive() {
     let pair = ScriptedPair()
     let socket = pair.open()

@@ -70,10 +70,7 @@ import Testing
     #expect(pair.peer.take().first == "A> ACK 1:\(size + 1) ack 1")
   }
 
-  /// Options as bytes of a SYN, and the segment size that they make of it: the end of the list, NOP
-  /// and the size itself are understood (MUST-4) wherever they begin (MUST-64), others are passed over
-  /// by their length (MUST-6, MUST-68), and an impossible length neither stops the connection nor the
-  /// engine (MUST-7).
+  /// Options as bytes of a SYN, and the segment size that they make of it.
   static let lists: [(options: String, size: Int)] = [
     ("02040200", 512), ("01 02040200", 512), ("0101 02040200", 512), ("010101 02040200", 512),
     ("00 02040200", 536), ("02040200 00 ffffff", 512),
@@ -82,6 +79,9 @@ import Testing
     ("02ff 0200", 536), ("010102", 536), ("02040200 080a00", 512),
   ]
 
+  /// The end of the list, NOP and the size itself are understood (MUST-4) wherever they begin (MUST-64),
+  /// others are passed over by their length (MUST-6, MUST-68), and an impossible length neither stops
+  /// the connection nor the engine (MUST-7).
   @Test(arguments: lists)
   func readsLists(list: String, size: Int) {
     let pair = ScriptedPair()

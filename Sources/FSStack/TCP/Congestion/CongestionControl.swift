@@ -1,7 +1,8 @@
 import FSRing
 
 /// The congestion window of a connection (RFC 9293 MUST-19): slow start and what all algorithms
-/// share. How the window grows in congestion avoidance, and how far it falls, is `Avoidance`.
+/// share. How the window grows in congestion avoidance, and how far it falls, is `Avoidance`
+/// (MAY-18: CUBIC and others).
 ///
 /// Windows are bytes. Which segments are lost, and what may be sent during recovery, is not decided
 /// here: loss recovery calls `enterRecovery`, sets the window, and calls `exitRecovery`.
