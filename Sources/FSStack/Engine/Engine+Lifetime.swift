@@ -7,8 +7,8 @@ extension Engine {
   private static var retries: UInt32 { 15 }
   /// Linux's count for orphans when tcp_orphan_retries is 0. 102.2 s.
   private static var orphanRetries: UInt32 { 8 }
-  /// Linux's tcp_syn_retries, 127 s. MUST-23 asks for three minutes; as in Linux, and for the same
-  /// reason, an application is told sooner (TCP_SYNCNT sets more).
+  /// Linux's tcp_syn_retries, 127 s: deviates from MUST-23, three minutes, as Linux does, so that an
+  /// application is told sooner (TCP_SYNCNT sets more).
   static var synchronizeRetries: UInt8 { 6 }
   /// Linux's tcp_synack_retries.
   static var synchronizeAcknowledgementRetries: UInt8 { 5 }
