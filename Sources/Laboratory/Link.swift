@@ -9,9 +9,15 @@ public struct LinkOptions: Sendable {
   /// Whether the kernel may exchange packets larger than the MTU, as it does between virtual
   /// interfaces. Off, each packet is what it would be on a wire.
   public var segmentationOffload = true
+  /// Whether the kernel may leave the checksums to the hardware, which a virtual link does not have.
+  public var checksumOffload = true
 
   /// The options of an ordinary virtual link.
-  public init(queues: Int = 1, mtu: Int = 1500, segmentationOffload: Bool = true) {
+  public init(
+    queues: Int = 1, mtu: Int = 1500, segmentationOffload: Bool = true,
+    checksumOffload: Bool = true
+  ) {
+    self.checksumOffload = checksumOffload
     self.queues = queues
     self.mtu = mtu
     self.segmentationOffload = segmentationOffload
@@ -109,6 +115,9 @@ extension Laboratory {
       if !options.segmentationOffload {
         try end.host.run(
           ["ethtool", "-K", end.interface, "tso", "off", "gso", "off", "gro", "off"])
+      }
+      if !options.checksumOffload {
+        try end.host.run(["ethtool", "-K", end.interface, "tx", "off"])
       }
     }
     for end in ends { try run(["ip", "-n", end.host.name, "link", "set", end.interface, "up"]) }

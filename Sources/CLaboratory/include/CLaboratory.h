@@ -2,10 +2,15 @@
 // from CLinux because that defines _GNU_SOURCE, under which fd_set differs from the one in
 // Foundation. The GNU-only functions are therefore declared here.
 #pragma once
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -61,6 +66,34 @@ static inline int lab_open_tun(const char *name, uint32_t address, int prefix, i
   if (!failed) return device;
   if (device >= 0) close(device);
   return -1;
+}
+
+/* A packet socket for everything that arrives at an interface of the thread's namespace, and nothing
+   that leaves there. Returns its descriptor, or -1. */
+static inline int lab_open_packet_socket(const char *name) {
+  struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+  int room = 32 << 20, on = 1;
+  int sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (sock < 0) return -1;
+  setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
+  setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+  address.sll_ifindex = if_nametoindex(name);
+  if (address.sll_ifindex != 0 &&
+      setsockopt(sock, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) == 0 &&
+      bind(sock, (struct sockaddr *)&address, sizeof address) == 0)
+    return sock;
+  close(sock);
+  return -1;
+}
+
+int ppoll(struct pollfd *descriptors, nfds_t count, const struct timespec *timeout,
+          const sigset_t *mask);
+
+/* Waits until one of two descriptors can be read, or for so many nanoseconds (under a second). */
+static inline void lab_wait(int first, int second, uint64_t nanoseconds) {
+  struct pollfd descriptors[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
+  struct timespec timeout = {.tv_sec = 0, .tv_nsec = (long)nanoseconds};
+  ppoll(descriptors, 2, &timeout, NULL);
 }
 
 static inline char **lab_environment(void) { return environ; }
