@@ -254,7 +254,8 @@ extension Laboratory {
     try wire.setSystemControl("net.ipv6.conf.all.disable_ipv6", "1")
     try wire.setSystemControl("net.ipv6.conf.default.disable_ipv6", "1")
     let options = LinkOptions(segmentationOffload: false, checksumOffload: false)
-    let (firstEnd, near) = try link(first, firstName, wire, "near", subnet: subnet, options: options)
+    let (firstEnd, near) = try link(
+      first, firstName, wire, "near", subnet: subnet, options: options)
     let (far, secondEnd) = try link(
       wire, "far", second, secondName, subnet: subnet, options: options)
     for interface in [near.interface, far.interface] {

@@ -21,15 +21,23 @@ struct Network: Sendable {
   let back: LinkEnd
   let backendEnd: LinkEnd
   let content: Content
+  /// What lies between peer and server, if that is not a plain link.
+  let impairment: Impairment?
 
-  init(queues: Int) throws {
+  init(queues: Int, isImpaired: Bool) throws {
     laboratory = try Laboratory()
     peer = try laboratory.host("peer")
     server = try laboratory.host("server")
     backend = try laboratory.host("backend")
     let options = LinkOptions(queues: queues)
-    (peerEnd, front) = try laboratory.link(
-      peer, "eth0", server, "front", subnet: 1, options: options)
+    if isImpaired {
+      (peerEnd, front, impairment) = try laboratory.impairedLink(
+        peer, "eth0", server, "front", subnet: 1)
+    } else {
+      (peerEnd, front) = try laboratory.link(
+        peer, "eth0", server, "front", subnet: 1, options: options)
+      impairment = nil
+    }
     (back, backendEnd) = try laboratory.link(
       server, "back", backend, "eth0", subnet: 2, options: options)
     content = try laboratory.makeContent()
@@ -52,10 +60,10 @@ struct Network: Sendable {
   }
 
   fileprivate static func provide(
-    queues: Int, startsDaemon: Bool, to body: () async throws -> Void
+    queues: Int, startsDaemon: Bool, isImpaired: Bool, to body: () async throws -> Void
   ) async throws {
     Laboratory.tearDownWhenInterrupted()
-    let network = try Network(queues: queues)
+    let network = try Network(queues: queues, isImpaired: isImpaired)
     defer { network.laboratory.tearDown() }
     if startsDaemon { try network.startDaemon() }
     try await $current.withValue(network) { try await body() }
@@ -66,17 +74,22 @@ struct Network: Sendable {
 struct NetworkTrait: SuiteTrait, TestScoping {
   let queues: Int
   let startsDaemon: Bool
+  let isImpaired: Bool
 
   func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
-    try await Network.provide(queues: queues, startsDaemon: startsDaemon, to: function)
+    try await Network.provide(
+      queues: queues, startsDaemon: startsDaemon, isImpaired: isImpaired, to: function)
   }
 }
 
 extension Trait where Self == NetworkTrait {
   /// A network whose links have `queues` queues: one engine for each.
-  static func network(queues: Int = 1, startsDaemon: Bool = true) -> Self {
-    NetworkTrait(queues: queues, startsDaemon: startsDaemon)
+  /// With `isImpaired`, frames between peer and server suffer what `Network.impairment` is told.
+  static func network(
+    queues: Int = 1, startsDaemon: Bool = true, isImpaired: Bool = false
+  ) -> Self {
+    NetworkTrait(queues: queues, startsDaemon: startsDaemon, isImpaired: isImpaired)
   }
 }

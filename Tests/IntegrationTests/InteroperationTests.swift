@@ -1,0 +1,144 @@
+import Foundation
+import Laboratory
+import Testing
+
+/// What an impaired link does in a test, with a name for the report.
+private struct Weather: CustomTestStringConvertible, Sendable {
+  var testDescription: String
+  var conditions: ImpairmentConditions
+
+  static let all = [
+    Weather(testDescription: "delay", conditions: ImpairmentConditions(delay: 1_000)),
+    Weather(testDescription: "loss", conditions: ImpairmentConditions(loss: 0.002)),
+    Weather(
+      testDescription: "loss and delay", conditions: ImpairmentConditions(loss: 0.001, delay: 500)),
+    Weather(
+      testDescription: "reordering", conditions: ImpairmentConditions(reordering: 0.01, delay: 500)),
+    Weather(
+      testDescription: "duplication", conditions: ImpairmentConditions(duplication: 0.01)),
+    Weather(
+      testDescription: "everything",
+      conditions: ImpairmentConditions(
+        loss: 0.001, duplication: 0.005, reordering: 0.005, delay: 500)),
+  ]
+}
+
+/// Bytes of the large file: `FS_INTEROPERATION_BYTES` (`make interoperation`: 1 GB), else what a run
+/// of all tests has time for.
+private let largeSize =
+  ProcessInfo.processInfo.environment["FS_INTEROPERATION_BYTES"].flatMap { Int($0) } ?? 20_000_000
+
+extension Integration {
+  /// The engine and the Linux kernel over a bad link, in both directions and in both roles.
+  @Suite(.network(isImpaired: true)) struct Interoperation {
+    /// An accelerated server and a client of the kernel.
+    @Test(arguments: Weather.all, AddressFamily.allCases)
+    private func server(_ weather: Weather, _ family: AddressFamily) throws {
+      let network = try Network.running()
+      let content = try network.laboratory.makeContent(sizes: [1, 100_000, largeSize])
+      let server = try network.server.startNginx(
+        NginxOptions(root: content.directory), preloaded: true)
+      defer { server.stop() }
+      try server.waitForAcceleration()
+      try network.carry(
+        content, weather.conditions, base: server.url(network.front, family),
+        uploads: #require(server.uploadDirectory), client: network.peer, isPreloaded: false)
+    }
+
+    /// An accelerated client and a server of the kernel.
+    @Test(arguments: Weather.all, AddressFamily.allCases)
+    private func client(_ weather: Weather, _ family: AddressFamily) throws {
+      let network = try Network.running()
+      let content = try network.laboratory.makeContent(sizes: [1, 100_000, largeSize])
+      let server = try network.peer.startNginx(
+        NginxOptions(root: content.directory), preloaded: false)
+      defer { server.stop() }
+      try network.carry(
+        content, weather.conditions, base: server.url(network.peerEnd, family),
+        uploads: #require(server.uploadDirectory), client: network.server, isPreloaded: true)
+    }
+
+    /// On a link that loses nothing nobody who looks at the packets has anything to remark: tshark's
+    /// expert information has no error, warning or note.
+    @Test(arguments: AddressFamily.allCases) func nothingToRemark(_ family: AddressFamily) throws {
+      let network = try Network.running()
+      let content = try network.laboratory.makeContent(sizes: [0, 1, 100_000, 5_000_000])
+      let server = try network.server.startNginx(
+        NginxOptions(root: content.directory), preloaded: true)
+      defer { server.stop() }
+      try server.waitForAcceleration()
+      let base = server.url(network.front, family)
+      let capture = "\(network.laboratory.directory)/\(family.rawValue).pcap"
+      let dump = try network.peer.start([
+        "tcpdump", "-i", network.peerEnd.interface, "-s", "200", "-B", "32768", "-U", "-w", capture,
+        "tcp",
+      ])
+      #expect(waitUntil(seconds: 10) { dump.errorOutput.contains("listening on") })
+      // One connection for all, then one for each, then the other direction.
+      try network.fetch(content, from: base, on: network.peer, isPreloaded: false)
+      for item in content.items { try network.peer.run(["curl", "-gsSf", base + item.name]) }
+      try network.put(
+        content, to: base + "upload/", arrivingIn: #require(server.uploadDirectory),
+        on: network.peer, isPreloaded: false)
+      usleep(300_000)
+      dump.signal(SIGTERM)
+      _ = dump.wait(seconds: 10)
+      #expect(dump.errorOutput.contains("0 packets dropped by kernel"), "\(dump.errorOutput)")
+      let report = try network.laboratory.run([
+        "tshark", "-n", "-q", "-r", capture, "-o", "http.desegment_body:FALSE", "-z",
+        "expert,note,tcp",
+      ])
+      #expect(!report.contains("Errors (") && !report.contains("Warns ("), "\(report)")
+      #expect(!report.contains("Notes ("), "\(report)")
+    }
+  }
+}
+
+extension Network {
+  /// Fetches and puts everything under the conditions, and looks whether the link has done its part.
+  fileprivate func carry(
+    _ content: Content, _ conditions: ImpairmentConditions, base: String, uploads: String,
+    client: NetworkHost, isPreloaded: Bool
+  ) throws {
+    let impairment = try #require(impairment)
+    impairment.set(conditions)
+    defer { impairment.set(ImpairmentConditions()) }
+    let before = impairment.counters
+    let bytes = content.items.reduce(0) { $0 + $1.size }
+    try expectAcceleration(ofBytes: 2 * bytes) {
+      try fetch(content, from: base, on: client, isPreloaded: isPreloaded)
+      try put(
+        content, to: base + "upload/", arrivingIn: uploads, on: client, isPreloaded: isPreloaded)
+    }
+    let after = impairment.counters
+    #expect(after.received - before.received > 2 * bytes / 1500)
+    #expect(after.refused == before.refused, "frames that the link did not take")
+    #expect(conditions.loss == 0 || after.lost > before.lost)
+    #expect(conditions.duplication == 0 || after.duplicated > before.duplicated)
+    #expect(conditions.reordering == 0 || after.reordered > before.reordered)
+  }
+
+  fileprivate func fetch(
+    _ content: Content, from base: String, on client: NetworkHost, isPreloaded: Bool
+  ) throws {
+    let directory = try laboratory.makeDirectory("download-\(laboratory.nextNumber())")
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    var arguments = ["curl", "-gsSf", "--max-time", "600"]
+    for item in content.items {
+      arguments += ["-o", "\(directory)/\(item.name)", base + item.name]
+    }
+    try client.run(arguments, preloaded: isPreloaded, seconds: 620)
+    try compare(content.items, in: directory)
+  }
+
+  fileprivate func put(
+    _ content: Content, to base: String, arrivingIn uploads: String, on client: NetworkHost,
+    isPreloaded: Bool
+  ) throws {
+    var arguments = ["curl", "-gsSf", "--max-time", "600", "-H", "Expect:"]
+    for item in content.items { arguments += ["-T", content.path(item), base + item.name] }
+    try client.run(arguments, preloaded: isPreloaded, seconds: 620)
+    try compare(content.items, in: uploads)
+    for item in content.items { try? FileManager.default.removeItem(atPath: uploads + item.name) }
+  }
+}
