@@ -20,6 +20,11 @@ extension Engine {
       unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
       start += UInt32(skipped)
       guard start == connections[id].receiveNext else { return }
+      if connections[id].reassembly == .none, connections[id].channel != .none {
+        // The rest is simply the next one.
+        unsafe deliverInOrder(id, bytes, isFinished: finished, now: now)
+        return
+      }
     }
     // Neither beyond the window, nor beyond a FIN that has come.
     var edge = connections[id].receiveEdge

@@ -123,6 +123,7 @@ extension Engine {
     let receiveNext = connections[id].receiveNext
     if segment.sequence < receiveNext {
       reportDuplicate(id, segment.sequence, min(segment.sequence + length, receiveNext))
+      enterQuickMode(id)
     }
     acknowledgeSoon(id)
   }

@@ -19,8 +19,14 @@ extension Engine {
     if flags.contains(.fin) { end += 1 }
     // The peer has not heard our last acknowledgement: it may need it again until it has.
     if flags.contains(.fin), end == record.receiveNext { timeWait.restart(id, now: now) }
-    // A bare acknowledgement in order says that the peer knows everything.
-    if end == record.receiveNext, end == segment.sequence, !flags.contains(.syn) { return nil }
+    // A bare acknowledgement in order says that the peer knows everything, unless it is old itself
+    // (RFC 7323 section 5.3, R1).
+    let isOutdated =
+      record.hasTimestamps && segment.options.hasTimestamp
+      && Int32(bitPattern: segment.options.timestampValue &- record.recentTimestamp) < 0
+    if end == record.receiveNext, end == segment.sequence, !flags.contains(.syn), !isOutdated {
+      return nil
+    }
     // Data and FIN are no answers to our answer: only what may be one is limited, as in Linux.
     let mayBeAnswer = end == segment.sequence || flags.contains(.syn)
     if !mayBeAnswer || timeWait.mayAnswer(id, now: now) {

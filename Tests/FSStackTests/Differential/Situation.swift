@@ -51,7 +51,7 @@ extension Situation {
     probe: { _ in [.wait(milliseconds: 50), .accept, .receive()] })
 
   static let synSent = Situation(
-    name: "SYN-SENT", steps: [.connect, .wait(milliseconds: 15)], receiveNext: 0,
+    name: "SYN-SENT", offer: .all, steps: [.connect, .wait(milliseconds: 15)], receiveNext: 0,
     unacknowledged: 0, sendNext: 1,
     probe: { _ in
       // An unacceptable acknowledgement lets Linux repeat the SYN after two ticks.
