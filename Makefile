@@ -8,12 +8,12 @@ DESTDIR ?=
 BUILD_PACKAGES := libbpf-dev libxdp-dev libelf-dev zlib1g-dev pkg-config binutils
 # What the demonstration, the tests and the benchmark run.
 RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-tools curl wrk \
-  ethtool iproute2 iputils-ping python3 procps util-linux
+  ethtool iproute2 iputils-ping python3 procps util-linux tcpdump tshark
 
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test bench rfc9293 differential fuzz lint clean dependencies products
+.PHONY: all install demo test bench rfc9293 differential interoperation fuzz lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -52,6 +52,13 @@ test: dependencies lint products
 differential: dependencies
 	$(SWIFT) build --build-tests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
+
+# 1 GB in both directions and both roles, IPv4 and IPv6, over a link that loses, delays, duplicates and
+# reorders. `make test` does the same with less.
+interoperation: dependencies products
+	$(SWIFT) build --build-tests
+	FS_BUILD_DIR="$(CURDIR)/build" FS_INTEROPERATION_BYTES=1000000000 \
+	  FS_INTEROPERATION_WEATHER=everything $(SWIFT) test --skip-build --filter Interoperation
 
 # UPDATE=1 writes docs/rfc9293.md instead of comparing it.
 TRACEABILITY = @"$$($(SWIFT) build --show-bin-path)/traceability"

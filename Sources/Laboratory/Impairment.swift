@@ -250,14 +250,13 @@ extension Laboratory {
     subnet: Int
   ) throws -> (LinkEnd, LinkEnd, Impairment) {
     let wire = try host("wire")
-    // What lies between the ends has no part in the conversation.
-    try wire.setSystemControl("net.ipv6.conf.all.disable_ipv6", "1")
-    try wire.setSystemControl("net.ipv6.conf.default.disable_ipv6", "1")
     let options = LinkOptions(segmentationOffload: false, checksumOffload: false)
     let (firstEnd, near) = try link(
       first, firstName, wire, "near", subnet: subnet, options: options)
     let (far, secondEnd) = try link(
       wire, "far", second, secondName, subnet: subnet, options: options)
+    // What lies between the ends has no part in the conversation.
+    try wire.setSystemControl("net.ipv6.conf.all.disable_ipv6", "1")
     for interface in [near.interface, far.interface] {
       try run(["ip", "-n", wire.name, "address", "flush", "dev", interface])
       try run(["ip", "-n", wire.name, "link", "set", interface, "arp", "off", "promisc", "on"])
