@@ -38,9 +38,7 @@ import Testing
     let edge = pair.sentEdge
     for _ in 0..<500 { pair.simulation.send(pair.peer.header([], 1, ack: 1).frame(), from: 1) }
     pair.simulation.run(for: .milliseconds(2))
-    withKnownIssue("duplicates let out more than is in flight", isIntermittent: true) {
-      #expect(pair.sentEdge - edge <= 2 * 14_600, "\(pair.sentEdge)")
-    }
+    #expect(pair.sentEdge - edge <= 2 * 14_600, "\(pair.sentEdge)")
   }
 
   /// An optimistic acknowledgement of what was never sent counts for nothing.

@@ -149,9 +149,7 @@ import Testing
     for edge in [4381, 5841, 7301, 8761] { pair.peer.sendSACK(1, [(1461, edge)]) }
     pair.simulation.run(for: .milliseconds(2))
     for _ in 0..<10 { pair.peer.sendSACK(1461, [(1, 1461), (2921, 8761)]) }
-    withKnownIssue("selective acknowledgements are not used yet", isIntermittent: true) {
-      #expect(window() < before)
-    }
+    #expect(window() < before)
     finish(pair, socket, 14_600)
   }
 }
