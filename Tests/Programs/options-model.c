@@ -303,8 +303,6 @@ static const struct difference list[] = {
     {"IPV6 61 get", NULL, "IPV6_PATHMTU: as IP_MTU"},
     {"TCP 28 get", NULL, "TCP_SAVED_SYN: engines keep no packets"},
 
-    {"TCP 2 get, later, ", "with options", "TCP_MAXSEG: engines do not announce it yet"},
-
     // The kernel's socket is closed as soon as its FIN is acknowledged; the shim does not ask.
     {"TCP 2 get", "after both FINs", "TCP_MAXSEG of a closed socket"},
     {"lengths 6 2 get", "after both FINs", "TCP_MAXSEG of a closed socket"},

@@ -105,8 +105,17 @@ extension Serially {
               number: number, address: .anyIPv4, port: port, ipv6Only: false, backlog: 511))
       }
       #expect(server.steering["0.0.0.0", port] == .exceptKernelFlows)
-      let again = try client.ask(.listen, descriptors: [socket])
+      for (name, number) in [(TCP_DEFER_ACCEPT, 5), (TCP_MAXSEG, 1000), (TCP_SYNCNT, 3)] {
+        var value = Int32(number)
+        #expect(unsafe setsockopt(socket.number, Int32(IPPROTO_TCP), name, &value, 4) == 0)
+      }
+      let again = try client.ask(.listen, descriptors: [socket]) { $0.argument = 100 }
       #expect(again?.message.listener == number, "the same socket is the same listener")
+      for engine in server.engines {
+        let listener = try #require(engine.listeners[number])
+        #expect(listener.backlog == 100 && listener.options.synchronizeRetries == 3)
+        #expect(listener.options.deferAccept >= 5 && listener.options.maximumSegmentSize == 1000)
+      }
 
       #expect(try client.ask(.unlisten) { $0.listener = number }?.message.status == 0)
       #expect(server.engines[0].listeners.isEmpty)

@@ -150,7 +150,12 @@ public func fs_bind(_ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ length: 
 public func fs_listen(_ fd: Int32, _ backlog: Int32) -> Int64 {
   let result = withSocket(fd) { socket, entry in
     if entry.kind == .connection { return failure(EINVAL) }
-    if entry.kind == .listener { return Int64(fs_sys_listen(fd, backlog)) }
+    if entry.kind == .listener {
+      let result = fs_sys_listen(fd, backlog)
+      guard result == 0 else { return Int64(result) }
+      ListenerTable.at(socket.pointee.listener).pointee.backlog = backlog
+      return 2
+    }
     flushToKernel(fd, socket)
     let result = fs_sys_listen(fd, backlog)
     guard result == 0 else { return Int64(result) }
@@ -172,6 +177,10 @@ public func fs_listen(_ fd: Int32, _ backlog: Int32) -> Int64 {
     socket.pointee.state = .listening
     renameDescriptors(of: entry.index, socket, fd, to: .listener)
     return 1
+  }
+  if result == 2 {
+    refreshListener(fd)
+    return 0
   }
   guard result == 1 else { return result }
   offerToEngines(fd)

@@ -198,6 +198,13 @@ extension Engine {
       number, address: address, port: port, isIPv6Only: ipv6Only, backlog: backlog)
   }
 
+  /// A listener has other options, or another backlog, from now on.
+  public mutating func updateListener(
+    _ number: UInt32, backlog: Int, options: ListenerOptions
+  ) {
+    listeners.update(number, backlog: backlog, options)
+  }
+
   /// Stops accepting; what no application has taken is reset.
   public mutating func removeListener(_ number: UInt32) {
     guard let endpoint = listeners.remove(number) else { return }

@@ -21,7 +21,8 @@ extension Engine {
     header.destinationMAC = segment.sourceMAC
     header.vlan = segment.vlan
     sendSynchronizeAcknowledgement(
-      &header, flow, offer, initial: cookie, timestamp: clock &+ offset, interface: interface)
+      &header, flow, offer, endpoint: endpoint, initial: cookie, timestamp: clock &+ offset,
+      interface: interface)
     listeners.endpoints[endpoint].cookieSentAt = now
     counters.cookiesSent += 1
   }

@@ -17,8 +17,11 @@ extension Engine {
       drop(.listenQueueFull)
       return
     }
-    let offer = SynchronizeOffer(
+    var offer = SynchronizeOffer(
       segment, usesECN: acceptsECN(segment, algorithm: configuration.congestionAlgorithm))
+    // TCP_MAXSEG of the listener: no larger ones are sent, whatever the peer takes.
+    let limit = listeners.endpoints[endpoint].userSegmentSize
+    if limit != 0 { offer.maximumSegmentSize = min(offer.maximumSegmentSize, limit) }
     let isFull =
       listeners.endpoints[endpoint].halfOpen >= listeners.endpoints[endpoint].backlog
     // A flow that was in TIME-WAIT needs a number above its last one, which no cookie is; its peer
@@ -170,15 +173,15 @@ extension Engine {
     let clock = timestamp(
       secret.timestampOffset(record.flow.local, record.flow.remote), now: now)
     sendSynchronizeAcknowledgement(
-      &header, record.flow, record.offer, initial: record.initial, timestamp: clock,
-      interface: Int(record.interface))
+      &header, record.flow, record.offer, endpoint: record.endpoint, initial: record.initial,
+      timestamp: clock, interface: Int(record.interface))
   }
 
   /// Answers a SYN with what we offer in return: the segment size (MUST-14, MUST-67, SHLD-5), else
   /// only what the SYN offered (RFC 7323, RFC 2018).
   mutating func sendSynchronizeAcknowledgement(
     _ header: inout OutgoingHeader, _ flow: Flow, _ offer: SynchronizeOffer,
-    initial: SequenceNumber, timestamp: UInt32, interface: Int
+    endpoint: EndpointID, initial: SequenceNumber, timestamp: UInt32, interface: Int
   ) {
     header.sequence = initial
     header.acknowledgement = offer.sequence + 1
@@ -187,6 +190,10 @@ extension Engine {
     header.window = UInt16(clamping: firstWindow)
     header.options.maximumSegmentSize = UInt16(
       clamping: interfaces[interface].mtu - (flow.local.isIPv4 ? 40 : 60))
+    let limit = listeners.endpoints[endpoint].userSegmentSize
+    if limit != 0 {
+      header.options.maximumSegmentSize = min(header.options.maximumSegmentSize, limit)
+    }
     if offer.windowScale != SegmentOptions.absentWindowScale {
       header.options.windowScale = Self.windowScale(configuration.receiveBuffer)
     }

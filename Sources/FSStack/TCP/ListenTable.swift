@@ -24,7 +24,11 @@ struct Endpoint {
   /// When a SYN was last answered with a cookie.
   var cookieSentAt = Instant.never
   /// Times that a SYN-ACK is sent again (Linux's tcp_synack_retries; TCP_SYNCNT of the listener).
-  var synchronizeRetries: UInt8 = 5
+  var synchronizeRetries = Endpoint.usualRetries
+  /// Linux's tcp_synack_retries.
+  static var usualRetries: UInt8 { 5 }
+  /// TCP_MAXSEG; 0 for none.
+  var userSegmentSize: UInt16 = 0
   /// TCP_DEFER_ACCEPT: expiries of the SYN-ACK's timer for which a connection is not given to
   /// anyone before it has brought data; 0 for none. `deferAccept(seconds:)` converts.
   var deferAccept: UInt8 = 0
@@ -151,6 +155,15 @@ struct ListenTable {
     endpoints[id].backlog = max(endpoints[id].backlog, max(backlog, 1))
     listeners[number] = Listener(endpoint: id, isIPv6Only: isIPv6Only)
     return true
+  }
+
+  /// The options of a listening socket, and the backlog that listen(2) gave it, have changed.
+  mutating func update(_ number: UInt32, backlog: Int, _ options: ListenerOptions) {
+    guard let endpoint = listeners[number]?.endpoint else { return }
+    endpoints[endpoint].backlog =
+      endpoints[endpoint].listenerCount == 1
+      ? max(backlog, 1) : max(endpoints[endpoint].backlog, max(backlog, 1))
+    endpoints[endpoint].set(options)
   }
 
   /// Whether an endpoint takes a connection to `address`: not IPv4 when all of its sockets are

@@ -17,6 +17,8 @@ protocol EngineControl: AnyObject {
   func detach(_ channel: ChannelID, abort: Bool)
 
   func addListener(_ listener: ListenerDescription)
+  /// Its options or its backlog are others than before.
+  func updateListener(_ listener: ListenerDescription)
   func removeListener(_ number: UInt32)
   /// Makes the channel an acceptor; false when the engine refuses.
   func join(_ number: UInt32, channel: ChannelID, remote: Bool) -> Bool
@@ -51,6 +53,7 @@ struct ListenerDescription: Equatable, Sendable {
   /// For `::`: whether IPv4 connections are left out.
   var ipv6Only: Bool
   var backlog: Int
+  var options = ListenerOptions()
 }
 
 /// What an engine tells the control thread unasked.

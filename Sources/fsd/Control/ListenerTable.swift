@@ -49,14 +49,21 @@ final class ListenerTable {
     ports = SteeredPorts(steering: steering, engines: engines)
   }
 
-  /// A process shows a listening socket. The result is the listener's number, or the errno value
-  /// for the reply.
+  /// A process shows a listening socket, for the first time or because something about it has changed.
+  /// The result is the listener's number, or the errno value for the reply.
   func listen(
     _ process: ProcessNumber, _ socket: ListeningSocket, backlog: Int,
     isManaged: (IPAddress) -> Bool
   ) -> Result<UInt32, ErrnoValue> {
-    if let number = numbers[socket.cookie], listeners[number] != nil {
-      listeners[number]?.processes.insert(process)
+    if let number = numbers[socket.cookie], var listener = listeners[number] {
+      listener.processes.insert(process)
+      let known = listener.description
+      listener.description.backlog = backlog
+      listener.description.options = socket.options
+      listeners[number] = listener
+      if listener.description != known {
+        for engine in engines { engine.updateListener(listener.description) }
+      }
       return .success(number)
     }
     guard socket.address.isUnspecified || isManaged(socket.address) else {
@@ -68,7 +75,7 @@ final class ListenerTable {
     nextNumber &+= 1
     let description = ListenerDescription(
       number: number, address: socket.address, port: socket.port, ipv6Only: socket.ipv6Only,
-      backlog: backlog)
+      backlog: backlog, options: socket.options)
     for engine in engines { engine.addListener(description) }
     do {
       try ports.activate(description)

@@ -9,6 +9,7 @@ struct ListeningSocket: Equatable, Sendable {
   var ipv6Only: Bool
   /// SO_COOKIE: the same socket shown twice, or by two processes, has the same one.
   var cookie: UInt64
+  var options = ListenerOptions()
 
   /// Reads it; the errno value that says what is wrong with the socket otherwise.
   static func inspect(_ descriptor: Int32) -> Result<ListeningSocket, ErrnoValue> {
@@ -38,7 +39,29 @@ struct ListeningSocket: Equatable, Sendable {
     let (address, port) = endpoint(&storage)
     let ipv6Only = family == AF_INET6 && option(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) == 1
     return .success(
-      ListeningSocket(address: address, port: port, ipv6Only: ipv6Only, cookie: cookie))
+      ListeningSocket(
+        address: address, port: port, ipv6Only: ipv6Only, cookie: cookie,
+        options: options(of: descriptor)))
+  }
+
+  /// The options that engines have to know.
+  private static func options(of descriptor: Int32) -> ListenerOptions {
+    var options = ListenerOptions()
+    let tcp = Int32(IPPROTO_TCP)
+    options.deferAccept = Int(option(descriptor, tcp, TCP_DEFER_ACCEPT) ?? 0)
+    // One that was not set tells the number for outgoing connections, or 536.
+    if let retries = option(descriptor, tcp, TCP_SYNCNT), retries != usualConnectRetries {
+      options.synchronizeRetries = UInt8(clamping: retries)
+    }
+    if let size = option(descriptor, tcp, TCP_MAXSEG), size != 536 {
+      options.maximumSegmentSize = UInt16(clamping: size)
+    }
+    return options
+  }
+
+  private static var usualConnectRetries: Int32 {
+    let text = TextFile.read("/proc/sys/net/ipv4/tcp_syn_retries")
+    return text?.split(separator: "\n").first.flatMap { Int32($0) } ?? 6
   }
 
   private static func option(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32? {

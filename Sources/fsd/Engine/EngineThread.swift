@@ -125,6 +125,15 @@ extension EngineThread {
       $0.engine.addListener(
         listener.number, address: listener.address, port: listener.port,
         ipv6Only: listener.ipv6Only, backlog: listener.backlog)
+      $0.engine.updateListener(
+        listener.number, backlog: listener.backlog, options: listener.options)
+    }
+  }
+
+  func updateListener(_ listener: ListenerDescription) {
+    perform {
+      $0.engine.updateListener(
+        listener.number, backlog: listener.backlog, options: listener.options)
     }
   }
 

@@ -184,6 +184,39 @@ import Testing
     #expect(pair.server.accept()?.unread == 0)
   }
 
+  /// TCP_MAXSEG of a listener bounds what its SYN-ACKs announce and what its connections send, also
+  /// by way of a cookie; TCP_SYNCNT how often a SYN-ACK is sent again. A listener that is not there
+  /// has no options.
+  @Test(arguments: [false, true])
+  func listenerOptions(_ usesCookies: Bool) {
+    let pair = ScriptedPair()
+    var options = ListenerOptions()
+    options.maximumSegmentSize = 1000
+    options.synchronizeRetries = 2
+    pair.simulation.a.engines[0].control {
+      $0.updateListener(1, backlog: usesCookies ? 1 : 16, options: options)
+      $0.updateListener(99, backlog: 16, options: ListenerOptions())
+    }
+    ScriptedPeer(pair.simulation, port: 3000).send(.syn, 0)
+    if !usesCookies {
+      pair.simulation.run(for: .seconds(20))
+      #expect(seconds(pair) == [0, 1, 3] && states(pair)[.synReceived] == 0)
+    }
+    pair.peer.send(.syn, 0) { $0.options.maximumSegmentSize = 1460 }
+    let answers = pair.simulation.trace.entries.filter { $0.sender == "A" }.map(\.segment)
+    #expect(answers.allSatisfy { $0.options.maximumSegmentSize == 1000 })
+    #expect(
+      pair.simulation.a.engines[0].engine.statistics().counters.cookiesSent
+        == (usesCookies ? 1 : 0))
+    _ = pair.peer.take()
+    pair.peer.send([], 1, ack: 1)
+    pair.server.accept()?.send(2000)
+    pair.simulation.run(for: .milliseconds(1))
+    let sent = pair.simulation.trace.entries.filter { $0.sender == "A" }
+    let longest = sent.map(\.segment.payloadLength).max() ?? 0
+    #expect(usesCookies ? (500...1000).contains(longest) : longest == 1000)
+  }
+
   /// LAND with another address of the host, and SYN+FIN and the like: dropped (MUST-63).
   @Test func impossibleSynchronize() {
     let pair = ScriptedPair()

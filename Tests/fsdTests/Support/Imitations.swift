@@ -40,6 +40,7 @@ final class ImitationEngine: EngineControl {
   }
 
   func addListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
+  func updateListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
   func removeListener(_ number: UInt32) { listeners[number] = nil }
 
   func join(_ number: UInt32, channel: ChannelID, remote: Bool) -> Bool {
