@@ -1,11 +1,13 @@
-/// What a document claims of the tree: that tests and files which it names exist.
+import Foundation
+
+/// What a document claims of the tree: that tests, files and folders which it names exist.
 struct Citations {
   /// What is wrong, each as a sentence.
   private(set) var problems: [String] = []
 
-  /// Checks the code spans of a document. Every row of its tables must name a test or begin its last
-  /// cell with "Not ours: ", "Not done: " or "Open: ".
-  init(_ name: String, _ text: String, tree: Tree) {
+  /// Checks the code spans of a document. With `everyRowIsCovered`, every row of its tables must name a
+  /// test or begin its last cell with "Not ours: ", "Not done: " or "Open: ".
+  init(_ name: String, _ text: String, tree: Tree, everyRowIsCovered: Bool) {
     let tests = tree.tests
     let suites = Set(tests.compactMap { $0.split(separator: "/").first.map(String.init) })
     let paths = tree.files.map(\.path)
@@ -21,10 +23,14 @@ struct Citations {
           !paths.contains(where: { $0 == span || $0.hasSuffix("/\(span)") })
         {
           problems.append("\(name) names the file \(span), which does not exist")
+        } else if span.contains(/^(Sources|Tests)\/[\w\/-]+$/),
+          !FileManager.default.fileExists(atPath: tree.root.appending(path: span).path)
+        {
+          problems.append("\(name) names the folder \(span), which does not exist")
         }
       }
       let isHeading = number + 1 < lines.count && lines[number + 1].hasPrefix("|---")
-      if line.hasPrefix("|"), !isHeading, !namesTest, !Self.isExcused(line) {
+      if everyRowIsCovered, line.hasPrefix("|"), !isHeading, !namesTest, !Self.isExcused(line) {
         problems.append("\(name) has a row without test or reason: \(line.prefix(60))")
       }
     }

@@ -48,9 +48,13 @@ struct Traceability {
     } else if (try? tree.text(of: documentPath)) != document {
       problems.append("\(documentPath) is not what the tree says: make rfc9293 UPDATE=1")
     }
-    for path in ["docs/rfc-matrix.md", "docs/bug-catalogue.md"] {
+    for (path, everyRowIsCovered) in [
+      ("docs/rfc-matrix.md", true), ("docs/bug-catalogue.md", true),
+      ("docs/architecture.md", false), ("docs/options.md", false),
+    ] {
       guard let text = try? tree.text(of: path) else { continue }
-      problems += Citations(path, text, tree: tree).problems
+      problems +=
+        Citations(path, text, tree: tree, everyRowIsCovered: everyRowIsCovered).problems
     }
     return problems
   }

@@ -152,6 +152,19 @@ import Testing
     }
   }
 
+  /// Other documents are held to what they name, not to tests.
+  @Test func folders() throws {
+    let tree = try FixtureTree()
+    try tree.write(
+      "docs/architecture.md", "| where |\n|---|\n| `Sources/Stack`, `Tests/StackTests` |\n")
+    #expect(try tree.run() == [])
+    try tree.write("docs/architecture.md", "| where |\n|---|\n| `Sources/Heap` |\n")
+    #expect(
+      try tree.run() == [
+        "docs/architecture.md names the folder Sources/Heap, which does not exist"
+      ])
+  }
+
   /// Every row has a test, or a reason why not.
   @Test func catalogue() throws {
     let tree = try FixtureTree()
