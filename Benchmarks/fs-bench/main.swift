@@ -6,6 +6,12 @@ import Laboratory
 Laboratory.showOutputByLine()
 Laboratory.tearDownWhenInterrupted { print("\nInterrupted: cleaning up.") }
 do {
+  if CommandLine.arguments.dropFirst() == ["lossy-path"] {
+    let (report, isMet) = try LossyPath().run()
+    Laboratory.tearDownAll()
+    print(report)
+    exit(isMet ? 0 : 1)
+  }
   let options = try BenchmarkOptions(arguments: Array(CommandLine.arguments.dropFirst()))
   let report = try Benchmark(options).run()
   Laboratory.tearDownAll()
