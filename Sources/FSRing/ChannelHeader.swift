@@ -9,7 +9,7 @@ import Synchronization
 @safe
 public struct ChannelHeader {
   /// First word of every channel, "FSCH" and the ABI version.
-  public static let magic: UInt64 = 0x4653_4348_0000_0002
+  public static let magic: UInt64 = 0x4653_4348_0000_0003
 
   private let base: UnsafeMutableRawPointer
 
@@ -40,6 +40,11 @@ public struct ChannelHeader {
   /// Counts up whenever addresses or routes change: what the application remembers of the answers
   /// to `ControlKind.route` is void. Written by the engine.
   public var routeGeneration: SharedIndex { unsafe word(7) }
+
+  /// Not zero while events wait for room in their ring: who has taken events then rings the
+  /// doorbell, at the latest before sleeping, after the fence. The engine wakes the application when
+  /// it sets the word, and before it sleeps looks for room after the fence. Written by the engine.
+  public var eventsWait: SharedIndex { unsafe word(8) }
 
   /// Places for reports.
   public static let reportCount: UInt32 = 8

@@ -176,8 +176,16 @@ func channelWaitersAdd(_ channel: Int32, _ delta: Int32) -> Bool {
   guard pointer.isOpen else { return delta < 0 }
   _ = pointer.pointee.header.applicationWaiters.pointee.wrappingAdd(
     UInt32(bitPattern: delta), ordering: .sequentiallyConsistent)
-  guard delta > 0 else { return true }
+  return delta < 0 || channelIsQuiet(channel)
+}
+
+/// Whether a thread that has been counted may sleep: false if there is something to be dispatched.
+/// An engine with events that had no room in the ring is told that there is room now.
+func channelIsQuiet(_ channel: Int32) -> Bool {
+  let pointer = ChannelTable.at(channel)
+  guard pointer.isOpen else { return true }
   atomicMemoryFence(ordering: .sequentiallyConsistent)
+  if pointer.hasEventsWaiting { pointer.ringDoorbell() }
   return pointer.pointee.events.readyCount() == 0
 }
 

@@ -12,6 +12,7 @@ func drainChannel(_ channel: Int32) {
   guard
     pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
       || pointer.pointee.delayedCount > 0 || pointer.pointee.leavingCount > 0
+      || pointer.hasEventsWaiting
   else { return }
   guard Lock.acquire(pointer.lockWord) else { return }
   if pointer.pointee.leavingCount > 0 { pointer.leaveListeners() }
@@ -47,8 +48,15 @@ extension UnsafeMutablePointer<Channel> {
       for position in 0..<portion { dispatch(pointee.events.element(at: position)) }
       pointee.events.release(portion)
     }
+    if hasEventsWaiting { ringDoorbell() }
     if pointee.starvedHead != .max { wakeStarved() }
     askForSpace()
+  }
+
+  /// Whether the engine has events for which the ring had no room.
+  @inline(__always)
+  var hasEventsWaiting: Bool {
+    pointee.header.eventsWait.pointee.load(ordering: .relaxed) != 0
   }
 
   private func dispatch(_ event: Event) {

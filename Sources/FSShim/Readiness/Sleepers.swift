@@ -28,12 +28,17 @@ extension ReadinessMemory {
   /// sleep now. Always to be paired with `endSleep`.
   func beginSleep(_ set: EpollSetPointer) -> Bool {
     set.pointee.waiters += 1
-    if sleepers(set) == 1 { return addToChannels(set) }
+    return sleepers(set) == 1 ? addToChannels(set) : areQuiet(set)
+  }
+
+  /// Whether none of the set's channels, on which it is counted already, has events.
+  private func areQuiet(_ set: EpollSetPointer) -> Bool {
+    var isQuiet = true
     for i in 0..<Int(set.pointee.channelCount)
-    where channelHasEvents(Int32(set.pointee.channels[i])) {
-      return false
+    where !channelIsQuiet(Int32(set.pointee.channels[i])) {
+      isQuiet = false
     }
-    return true
+    return isQuiet
   }
 
   func endSleep(_ set: EpollSetPointer) {
@@ -44,7 +49,7 @@ extension ReadinessMemory {
   /// Counts one more set or poll that has this set as a member.
   func beginNesting(_ set: EpollSetPointer) {
     set.pointee.nested += 1
-    let isQuiet = sleepers(set) > 1 || addToChannels(set)
+    let isQuiet = sleepers(set) > 1 ? areQuiet(set) : addToChannels(set)
     if !isQuiet || set.pointee.readyCount > 0 { fs_sys_ring(set.pointee.wakeDescriptor) }
   }
 

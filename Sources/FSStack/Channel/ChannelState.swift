@@ -64,6 +64,8 @@ struct ChannelState {
   private var toldCount = 0
   /// The application waits for room: the next acknowledgement wakes it.
   var wantsSpace = false
+  /// The ring of events was too full for all that the application must know.
+  private(set) var hasEventsWaiting = false
   /// The application broke the rules: nothing of it is read any more.
   var isViolated = false
   /// The process is gone, or the channel was closed: it ends with its last connection.
@@ -196,6 +198,24 @@ extension ChannelState {
     event.error = SocketError.noBufferSpace
     return event
   }
+}
+
+// Events.
+extension ChannelState {
+  /// Whether there is something that the application has not been told.
+  var hasNews: Bool { !dirty.isEmpty || hasSlotNews }
+
+  /// Notes, for the application too, whether news are left over for want of room in the ring. To be
+  /// called after posting what had room. True if that has changed.
+  mutating func noteEventsWaiting() -> Bool {
+    guard hasNews != hasEventsWaiting else { return false }
+    hasEventsWaiting.toggle()
+    unsafe header.eventsWait.pointee.store(hasEventsWaiting ? 1 : 0, ordering: .relaxed)
+    return true
+  }
+
+  /// Whether the application has made room for events that wait.
+  mutating func canPostWaiting() -> Bool { hasEventsWaiting && events.freeCount() != 0 }
 }
 
 // Received bytes.

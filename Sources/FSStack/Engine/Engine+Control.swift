@@ -14,14 +14,14 @@ extension Engine {
   }
 
   /// Declares to all applications that this engine is about to sleep. False: a command has come in
-  /// the meantime, and the engine stays awake.
+  /// the meantime, or room for events that wait for it, and the engine stays awake.
   public mutating func prepareSleep() -> Bool {
     setSleeping(true)
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     for raw in 0..<channels.watermark {
       let id = ChannelID(raw: raw)
       guard channels.isAllocated(id), !channels[id].isClosed else { continue }
-      if channels[id].commands.readyCount() != 0 {
+      if channels[id].commands.readyCount() != 0 || channels[id].canPostWaiting() {
         endSleep()
         return false
       }

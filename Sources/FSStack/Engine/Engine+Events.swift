@@ -18,15 +18,20 @@ extension Engine {
     for raw in 0..<channels.watermark {
       let channel = ChannelID(raw: raw)
       guard channels.isAllocated(channel) else { continue }
-      if channels[channel].dirty.isEmpty, !channels[channel].hasSlotNews { continue }
+      if !channels[channel].hasNews, !channels[channel].hasEventsWaiting { continue }
       guard !channels[channel].isClosed else { continue }
       var isUrgent = false
       guard post(channel, &isUrgent) else {
         violate(channel, .eventIndexImpossible)
         continue
       }
-      if channels[channel].events.hasUnpublished { channels[channel].events.publish() }
-      if isUrgent { wake(channel) }
+      let hasPosted = channels[channel].events.hasUnpublished
+      if hasPosted { channels[channel].events.publish() }
+      let hasChanged = channels[channel].noteEventsWaiting()
+      // A full ring must be emptied, whatever is in it: what comes behind may be urgent. An
+      // application that has been woken for it is not woken again before it has made room.
+      let mustMakeRoom = channels[channel].hasEventsWaiting && (hasPosted || hasChanged)
+      if isUrgent || mustMakeRoom { wake(channel) }
     }
   }
 

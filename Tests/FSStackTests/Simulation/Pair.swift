@@ -42,10 +42,11 @@ struct ScriptedPair {
   let peer: ScriptedPeer
 
   init(
-    isIPv4: Bool = true, options: SimulatedHost.Options = .init(), backlog: Int = 8
+    isIPv4: Bool = true, options: SimulatedHost.Options = .init(), backlog: Int = 8,
+    geometry: ChannelGeometry = TestApplication.small
   ) {
     simulation = Simulation(isIPv4: isIPv4, engines: (1, 0), options: options)
-    server = TestApplication(on: simulation.a.engines[0])
+    server = TestApplication(on: simulation.a.engines[0], geometry: geometry)
     server.listen(port: 80, backlog: backlog, isIPv4: isIPv4, now: simulation.now)
     peer = ScriptedPeer(simulation)
   }

@@ -155,6 +155,11 @@ final class TestApplication {
     flush()
     guard commands.hasUnpublished else { return }
     commands.publish()
+    ringDoorbell()
+  }
+
+  /// Wakes the engine if it sleeps and has not been woken since it fell asleep.
+  private func ringDoorbell() {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     let sleep = header.engineSleep.pointee.load(ordering: .relaxed)
     if sleep & 1 == 1, rungFor != sleep {
@@ -226,6 +231,7 @@ final class TestApplication {
       publish()
       header.applicationWaiters.pointee.store(1, ordering: .relaxed)
       atomicMemoryFence(ordering: .sequentiallyConsistent)
+      if header.eventsWait.pointee.load(ordering: .relaxed) != 0 { ringDoorbell() }
     } while events.readyCount() != 0
   }
 
