@@ -118,10 +118,13 @@ extension Network {
     let report = try laboratory.run([
       "tshark", "-n", "-q", "-r", capture, "--disable-protocol", "http", "-z", "expert,note,tcp",
     ])
-    let remarks = report.split(separator: "\n").filter { $0.contains("Sequence") }
+    // Frequency, group, protocol, summary; what dissectors make of the random payload is not asked.
+    let remarks = report.split(separator: "\n").filter { line in
+      let fields = line.split(separator: " ")
+      return fields.count > 3 && ["TCP", "IPv4", "IPv6"].contains(fields[2])
+    }
     // Each connection ends in good order, and says so.
     #expect(remarks.contains { $0.contains("initiates the connection closing") }, "\(report)")
-    #expect(!report.contains("Errors ("), "\(report)")
     return remarks.filter { remark in !ordinary.contains { remark.hasSuffix($0) } }
   }
 
