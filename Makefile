@@ -45,10 +45,10 @@ test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
 	$(SWIFT) test --skip-build --skip IntegrationTests
+	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
 
-# The same segment scripts to the kernel and to the engine. Not part of `make test` while the ledger
-# has entries that nobody has decided.
+# The same segment scripts to the kernel and to the engine: docs/linux-differences.md.
 differential: dependencies
 	$(SWIFT) build --build-tests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests

@@ -68,7 +68,7 @@ extension Engine {
     guard length > 0, records.mayAppend(to: connections[id].flight) else { return true }
     let isLast = length == unsent
     return sendNext(
-      id, length: length, finishes: isLast && connections[id].flags.contains(.finQueued),
+      id, length: length, finishes: isLast && connections[id].mayFinish(after: length),
       isLast: isLast, now: now)
   }
 

@@ -89,8 +89,8 @@ extension Engine {
       let unsent = Int(max(connections[id].sendQueueEnd - connections[id].sendNext, 0))
       let length = min(min(unsent, usable), Int(connections[id].segmentSize))
       let isLast = length == unsent
-      let finishes = isLast && connections[id].flags.contains(.finQueued)
-      if length <= 0 && !(finishes && unsent == 0 && usable >= 0) {
+      let finishes = isLast && connections[id].mayFinish(after: length)
+      if length <= 0 && !(finishes && unsent == 0) {
         persistIfClosed(id, now: now)
         return true
       }

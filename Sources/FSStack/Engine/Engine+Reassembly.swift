@@ -20,7 +20,7 @@ extension Engine {
       unsafe bytes = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
       start += UInt32(skipped)
       guard start == connections[id].receiveNext else { return }
-      if connections[id].reassembly == .none, connections[id].channel != .none {
+      if bytes.count > 0, connections[id].reassembly == .none, connections[id].channel != .none {
         // The rest is simply the next one.
         unsafe deliverInOrder(id, bytes, isFinished: finished, now: now)
         return

@@ -59,6 +59,8 @@ extension Engine {
   ) -> Bool {
     guard let recoveryID = lossRecovery(of: id) else { return false }
     var recovery = recoveries[recoveryID]
+    // Blocks mean something only where they were agreed upon (RFC 2018 section 2).
+    if !connections[id].flags.contains(.selectiveAcknowledgements) { segment.options.sackCount = 0 }
     let report = SelectiveReport(
       segment.options, acknowledgement: segment.acknowledgement,
       unacknowledged: connections[id].sendUnacknowledged, next: connections[id].sendNext)

@@ -318,6 +318,14 @@ extension Connection {
       || flags.contains(.finQueued) && sendNext - sendQueueEnd <= 0
   }
 
+  /// Whether the FIN may go out behind `length` more bytes, which are the last: it takes its place in
+  /// the peer's window, too (RFC 9293 section 3.4).
+  @inline(__always)
+  func mayFinish(after length: Int) -> Bool {
+    flags.contains(.finQueued)
+      && Int(sendNext - sendUnacknowledged) + length < Int(sendWindow)
+  }
+
   /// The number of a segment that only acknowledges: not SND.NXT, which may have gone back. The peer
   /// may have received everything, and would find such a segment too old to believe what it
   /// acknowledges; when both sides go back at once, neither would ever learn anything again. Nor

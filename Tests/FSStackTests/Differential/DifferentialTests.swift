@@ -15,31 +15,75 @@ import Testing
     environment["FS_DIFFERENTIAL"] == nil && environment["FS_SCRIPTS"] == nil
     ? "set FS_DIFFERENTIAL=1 to compare with Linux" : KernelNetwork.obstacle
 
+  /// How often Linux is asked again when its answer surprises: what it does depends on its clock's
+  /// ticks, too, and on what else the machine does. The engine's answer is always the same; if Linux
+  /// has given it once, they agree.
+  private static let repetitions = 5
+
   @Test(.enabled(if: obstacle == nil, obstacle.map { Comment(rawValue: $0) }))
   func everyAnswerIsLinux() throws {
     let wanted = Self.environment["FS_SCRIPTS"]
     let scripts = Script.all.filter { wanted.map($0.name.contains) ?? true }
-    let linux = try NetworkThread.run {
-      let network = try KernelNetwork()
-      return KernelSchedule(on: network).transcripts(of: scripts)
-    }
+    let engine = scripts.map { EngineRun.transcript(of: $0) }
+    let linux = try NetworkThread.run { try Self.askLinux(scripts, engine) }
     var table = DifferenceTable()
-    for (script, theirs) in zip(scripts, linux) {
+    for ((script, ours), theirs) in zip(zip(scripts, engine), linux) {
       guard let theirs else {
-        Issue.record("\(script.name): the machine was too busy for it")
+        report("\(script.name): the machine was too busy for it")
         continue
       }
-      let ours = EngineRun.transcript(of: script)
       let sides = Transcript.sideBySide(linux: theirs, engine: ours)
       if wanted != nil { print("\(script.name)\n\(sides)") }
-      let reason = Ledger.reasons[script.name]
-      table.count(script, differs: ours != theirs, reason: reason)
-      if ours != theirs, reason == nil { Issue.record("\(script.name)\n\(sides)") }
-      if ours == theirs, reason != nil {
-        Issue.record("\(script.name): in the ledger, but there is no difference any more")
+      let title = Ledger.titles[script.name]
+      table.count(script, differs: ours != theirs, isKnown: title != nil)
+      if ours != theirs, title == nil { report("\(script.name)\n\(sides)") }
+      if ours == theirs, let title {
+        report("\(script.name): in the ledger (\(title)), but there is no difference any more")
       }
     }
     print(table)
+  }
+
+  /// The transcript of each script; those that surprise are run again.
+  private static func askLinux(
+    _ scripts: [Script], _ engine: [Transcript]
+  ) throws -> [Transcript?] {
+    let schedule = KernelSchedule(on: try KernelNetwork())
+    var linux = schedule.transcripts(of: scripts)
+    for _ in 0..<repetitions {
+      let surprises = scripts.indices.filter {
+        (linux[$0] == engine[$0]) == (Ledger.titles[scripts[$0].name] != nil)
+      }
+      // With so many, it is not chance.
+      guard !surprises.isEmpty, surprises.count < 100 else { break }
+      let again = schedule.transcripts(of: surprises.map { scripts[$0] })
+      for (index, transcript) in zip(surprises, again) {
+        if let transcript { linux[index] = transcript }
+      }
+    }
+    return linux
+  }
+
+  /// A surprise, which under another release of Linux than the ledger's is to be expected.
+  private func report(_ text: String) {
+    if KernelNetwork.release.hasPrefix("\(Ledger.kernel).") {
+      Issue.record("\(text)")
+    } else {
+      withKnownIssue("Linux \(KernelNetwork.release), not \(Ledger.kernel)") {
+        Issue.record("\(text)")
+      }
+    }
+  }
+
+  /// `docs/linux-differences.md` is what the ledger says; FS_UPDATE=1 writes it.
+  @Test func documentIsTheLedger() throws {
+    let document = URL(filePath: #filePath)
+      .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "docs/linux-differences.md")
+    if Self.environment["FS_UPDATE"] != nil {
+      try Ledger.document.write(to: document, atomically: true, encoding: .utf8)
+    }
+    #expect(try String(contentsOf: document, encoding: .utf8) == Ledger.document)
   }
 
   /// The scripts cover what they are to cover, and the ledger names no other.
@@ -52,7 +96,9 @@ import Testing
         #expect(names.contains("\(situation.name)/\(stimulus.name)"))
       }
     }
-    for name in Ledger.reasons.keys { #expect(names.contains(name), "\(name) is no script") }
+    let listed = Ledger.differences.flatMap(\.names)
+    #expect(Set(listed).count == listed.count)
+    for name in listed { #expect(names.contains(name), "\(name) is no script") }
   }
 }
 
@@ -60,14 +106,14 @@ import Testing
 struct DifferenceTable: CustomStringConvertible {
   private var rows: [(kind: String, scripts: Int, equal: Int, deliberate: Int, other: Int)] = []
 
-  mutating func count(_ script: Script, differs: Bool, reason: String?) {
+  mutating func count(_ script: Script, differs: Bool, isKnown: Bool) {
     let kind = String(script.name.prefix { $0 != "/" })
     if rows.last?.kind != kind { rows.append((kind, 0, 0, 0, 0)) }
     let row = rows.count - 1
     rows[row].scripts += 1
     if !differs { rows[row].equal += 1 }
-    if differs, reason != nil { rows[row].deliberate += 1 }
-    if differs, reason == nil { rows[row].other += 1 }
+    if differs, isKnown { rows[row].deliberate += 1 }
+    if differs, !isKnown { rows[row].other += 1 }
   }
 
   var description: String {

@@ -34,7 +34,16 @@ final class KernelNetwork {
 
   enum Failure: Error { case call(String, Int32) }
 
-  /// Why it cannot be made here; nil if it can.
+  /// The kernel's release, as uname(2) tells it.
+  static let release: String = {
+    var names = utsname()
+    uname(&names)
+    return withUnsafeBytes(of: names.release) {
+      String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }()
+
+  /// Why there can be no such network; nil if there can.
   static var obstacle: String? {
     if geteuid() != 0 { return "needs root" }
     if access("/dev/net/tun", R_OK | W_OK) != 0 { return "needs /dev/net/tun" }

@@ -44,6 +44,16 @@ import Testing
     #expect(scene.isDrained)
   }
 
+  /// Blocks from a peer that has not agreed to them mark nothing as arrived (RFC 2018 section 2).
+  @Test func blocksThatWereNotAgreedUpon() {
+    let scene = SelectiveScene(segments: 10, selective: false)
+    scene.acknowledge(1, [1000, 10_000])
+    #expect(scene.recovery?.sackedBytes == 0)
+    scene.acknowledge(2001)
+    scene.pair.simulation.run(for: .milliseconds(100))
+    #expect(scene.counters.retransmissions == 0)
+  }
+
   /// Duplicates beyond what is in flight are spoofed (Savage): they let nothing out.
   @Test func spoofedDuplicates() {
     let scene = SelectiveScene(segments: 60, selective: false)

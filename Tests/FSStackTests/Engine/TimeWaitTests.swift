@@ -42,6 +42,20 @@ import Testing
     #expect(pair.peer.take().allSatisfy { $0 == "A> ACK 2 ack 2" })
   }
 
+  /// What is older by its timestamp is answered, a bare acknowledgement in order that is not is none
+  /// (RFC 7323 section 5.3, R1).
+  @Test func outdatedAcknowledgement() {
+    let pair = timeWait(timestamps: true)
+    pair.simulation.trace.keepsNumbers = true
+    for (timestamp, answers) in [(1000, 0), (1001, 0), (999, 1)] as [(UInt32, Int)] {
+      pair.peer.send([], 2, ack: 2) {
+        $0.options.hasTimestamp = true
+        $0.options.timestampValue = timestamp
+      }
+      #expect(pair.peer.take().count == answers, "\(timestamp)")
+    }
+  }
+
   /// "Retransmitted FIN restarts 2MSL", and nothing else does: a forger could keep it for ever.
   @Test func onlyTheFinRestarts() {
     for (sequence, restarts) in [(1, true), (2, false), (500, false), (-500, false)] {

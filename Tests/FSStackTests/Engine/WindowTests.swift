@@ -47,7 +47,37 @@ import Testing
     #expect(probes.count { $0 == "A> ACK 0 ack 1" } == 15, "\(probes)")
   }
 
-  /// A FIN alone needs no window to be probed; behind data it waits.
+  /// A FIN alone takes a place in the window as well: the closed one is probed for it.
+  @Test func finAloneBehindClosedWindow() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    pair.peer.window = 0
+    pair.peer.send([], 1, ack: 1)
+    socket.close()
+    pair.simulation.run(for: .milliseconds(100))
+    #expect(pair.peer.take() == [])
+    pair.simulation.run(for: .milliseconds(200))
+    #expect(pair.peer.take() == ["A> ACK 0 ack 1"])
+    pair.peer.window = 1
+    pair.peer.send([], 1, ack: 1)
+    #expect(pair.peer.take() == ["A> FIN ACK 1 ack 1"])
+  }
+
+  /// Nor does it go out with data that fills the window.
+  @Test func finBehindFullWindow() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    pair.peer.window = 10
+    pair.peer.send([], 1, ack: 1)
+    socket.send(10)
+    socket.close()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take() == ["A> PSH ACK 1:11 ack 1"])
+    pair.peer.send([], 1, ack: 11)
+    #expect(pair.peer.take() == ["A> FIN ACK 11 ack 1"])
+  }
+
+  /// Behind data that must wait a FIN waits.
   @Test func finBehindClosedWindow() {
     let pair = ScriptedPair()
     let socket = pair.open()
