@@ -44,7 +44,8 @@ bench: dependencies products
 test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
-	$(SWIFT) test --skip-build --skip IntegrationTests
+	$(SWIFT) test --skip-build --skip IntegrationTests --skip fsdTests
+	$(SWIFT) test --skip-build --filter fsdTests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
 

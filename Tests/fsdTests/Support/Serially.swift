@@ -1,6 +1,6 @@
 import Testing
 
 /// Tests that count the descriptors of this process: they must not run beside others that open
-/// some.
+/// some. `make test` gives these tests a process of their own.
 @Suite(.serialized)
 enum Serially {}
