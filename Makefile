@@ -13,7 +13,7 @@ RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-to
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test bench rfc9293 differential interoperation fuzz lint clean dependencies products
+.PHONY: all install demo test bench rfc9293 differential interoperation simulate fuzz lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -39,8 +39,9 @@ bench: dependencies products
 	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
 
 # The integration tests drive the release build, one program at a time; the unit tests run beside
-# each other. What documents claim of code and tests is compared first; that takes no time. The
-# comparison with Linux's TCP is in real time and runs by itself.
+# each other, but for those of fsd, which count the descriptors of their process. What documents claim
+# of code and tests is compared first; that takes no time. The comparison with Linux's TCP is in real
+# time and runs by itself.
 test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
@@ -60,6 +61,14 @@ interoperation: dependencies products
 	$(SWIFT) build --build-tests
 	FS_BUILD_DIR="$(CURDIR)/build" FS_INTEROPERATION_BYTES=1000000000 \
 	  FS_INTEROPERATION_WEATHER=everything $(SWIFT) test --skip-build --filter Interoperation
+
+# Simulated networks and applications, `make simulate SEEDS=1-3000`; one number shows that seed's trace.
+# A release build of its own: a debug build takes seconds for each seed.
+SEEDS ?= 1-3000
+simulate:
+	FS_SCOPE=engine $(RELEASE) -Xswiftc -enable-testing --build-tests --scratch-path .build-simulate
+	FS_SCOPE=engine FS_SEEDS=$(SEEDS) $(SWIFT) test -c release -Xswiftc -enable-testing --skip-build \
+	  --scratch-path .build-simulate --filter 'FSStackTests\.(SwarmTests|ReferenceLinkTests)'
 
 # UPDATE=1 writes docs/rfc9293.md instead of comparing it.
 TRACEABILITY = @"$$($(SWIFT) build --show-bin-path)/traceability"

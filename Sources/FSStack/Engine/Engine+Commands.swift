@@ -78,6 +78,8 @@ extension Engine {
       guard consume(id, command.length, now: now) else { return .consumedTooMuch }
       if shouldUpdateWindow(id) { acknowledgeSoon(id) }
       readEverything(id, now: now)
+      // What waited for a chunk need not wait for the peer to send it again. Last: it may bring the FIN.
+      if connections[id].reassembly != .none { drainReassembly(id, now: now) }
       return nil
     case .shutdown:
       shutdown(id, command.flags, now: now)
