@@ -57,28 +57,20 @@ struct HalfOpenTable {
   /// Unacceptable segments of one record are answered at most so often.
   private static var answerInterval: UInt32 { 500 }
 
-  let records: Slab<HalfOpenID, HalfOpen>
-  private let index: HashIndex
-  private let links: LinkTable<HalfOpenID>
+  let records: IndexedSlab<HalfOpenID, HalfOpen>
   private var queues = InlineArray<8, ListHead<HalfOpenID>>(repeating: ListHead())
   private let secret: Secret
 
   init(capacity: Int, secret: Secret) {
-    records = Slab(capacity: capacity)
-    index = HashIndex(capacity: capacity)
-    links = LinkTable(capacity: capacity)
+    records = IndexedSlab(capacity: capacity)
     self.secret = secret
   }
 
   /// Frees the memory.
-  func deallocate() {
-    records.deallocate()
-    index.deallocate()
-    links.deallocate()
-  }
+  func deallocate() { records.deallocate() }
 
   var isEmpty: Bool { records.count == 0 }
-  var isFull: Bool { records.count == records.capacity }
+  var isFull: Bool { records.isFull }
 
   /// How long a record waits after so many expiries: 1 s, doubled each time, at most 120 s.
   static func timeout(_ attempts: UInt8) -> Interval {
@@ -87,13 +79,12 @@ struct HalfOpenTable {
 
   /// The record of a flow.
   func find(_ flow: Flow, hash: UInt64) -> HalfOpenID? {
-    index.find(hash) { records[HalfOpenID(raw: $0)].flow == flow }.map(HalfOpenID.init(raw:))
+    records.find(hash) { records[$0].flow == flow }
   }
 
   /// Enters a flow that is not in the table; nil when it is full.
   mutating func insert(_ record: HalfOpen, hash: UInt64, now: Instant) -> HalfOpenID? {
-    guard let id = records.allocate(record) else { return nil }
-    index.insert(hash, id.raw)
+    guard let id = records.insert(record, hash: hash) else { return nil }
     records[id].answeredAt = Self.milliseconds(now) &- Self.answerInterval
     append(id, now: now)
     return id
@@ -101,9 +92,8 @@ struct HalfOpenTable {
 
   /// Forgets a record.
   mutating func remove(_ id: HalfOpenID) {
-    index.remove(secret.hash(records[id].flow), id.raw)
-    links.remove(id, from: &queues[queue(of: id)])
-    records.free(id)
+    records.links.remove(id, from: &queues[queue(of: id)])
+    records.remove(id, hash: secret.hash(records[id].flow))
   }
 
   /// The next record whose timer is due by `now`; the caller removes it or lets it wait again.
@@ -117,14 +107,14 @@ struct HalfOpenTable {
 
   /// A record whose timer has expired waits again, longer.
   mutating func waitAgain(_ id: HalfOpenID, now: Instant) {
-    links.remove(id, from: &queues[queue(of: id)])
+    records.links.remove(id, from: &queues[queue(of: id)])
     records[id].attempts = min(records[id].attempts + 1, 254)
     append(id, now: now)
   }
 
   private mutating func append(_ id: HalfOpenID, now: Instant) {
     records[id].deadline = now + Self.timeout(records[id].attempts)
-    links.append(id, to: &queues[queue(of: id)])
+    records.links.append(id, to: &queues[queue(of: id)])
   }
 
   private func queue(of id: HalfOpenID) -> Int {

@@ -17,25 +17,17 @@ struct PathSizeTable {
   /// How long what a router has said counts.
   static let lifetime = Interval.seconds(600)
 
-  private let records: Slab<PathSizeID, Record>
-  private let index: HashIndex
-  private let links: LinkTable<PathSizeID>
+  private let records: IndexedSlab<PathSizeID, Record>
   private var order = ListHead<PathSizeID>()
   private let secret: Secret
 
   init(capacity: Int, secret: Secret) {
-    records = Slab(capacity: capacity)
-    index = HashIndex(capacity: capacity)
-    links = LinkTable(capacity: capacity)
+    records = IndexedSlab(capacity: capacity)
     self.secret = secret
   }
 
   /// Frees the memory.
-  func deallocate() {
-    records.deallocate()
-    index.deallocate()
-    links.deallocate()
-  }
+  func deallocate() { records.deallocate() }
 
   var count: Int { Int(records.count) }
 
@@ -48,25 +40,21 @@ struct PathSizeTable {
   }
 
   private func findID(_ destination: IPAddress) -> PathSizeID? {
-    index.find(secret.hash(destination)) {
-      records[PathSizeID(raw: $0)].destination == destination
-    }.map(PathSizeID.init(raw:))
+    records.find(secret.hash(destination)) { records[$0].destination == destination }
   }
 
   /// Remembers the largest packet to a destination.
   mutating func set(_ destination: IPAddress, mtu: UInt16, now: Instant) {
     while !order.isEmpty, records[order.first].expiry <= now { remove(order.first) }
     if let old = findID(destination) { remove(old) }
-    if records.count == records.capacity { remove(order.first) }
+    if records.isFull { remove(order.first) }
     let record = Record(destination: destination, expiry: now + Self.lifetime, mtu: mtu)
-    guard let id = records.allocate(record) else { return }
-    index.insert(secret.hash(destination), id.raw)
-    links.append(id, to: &order)
+    guard let id = records.insert(record, hash: secret.hash(destination)) else { return }
+    records.links.append(id, to: &order)
   }
 
   private mutating func remove(_ id: PathSizeID) {
-    index.remove(secret.hash(records[id].destination), id.raw)
-    links.remove(id, from: &order)
-    records.free(id)
+    records.links.remove(id, from: &order)
+    records.remove(id, hash: secret.hash(records[id].destination))
   }
 }

@@ -52,57 +52,47 @@ struct TimeWaitTable {
   /// A tick is 1/64 s; modulo 2^16 they tell 1024 s apart.
   private static let tick: UInt64 = 15_625_000
 
-  let records: Slab<TimeWaitID, TimeWaitRecord>
-  private let index: HashIndex
-  private let links: LinkTable<TimeWaitID>
+  let records: IndexedSlab<TimeWaitID, TimeWaitRecord>
   private var order = ListHead<TimeWaitID>()
   /// The tick at which the last wait of the list ends.
   private var latestExpiry: UInt64 = 0
   private let secret: Secret
 
   init(capacity: Int, secret: Secret) {
-    records = Slab(capacity: capacity)
-    index = HashIndex(capacity: capacity)
-    links = LinkTable(capacity: capacity)
+    records = IndexedSlab(capacity: capacity)
     self.secret = secret
   }
 
   /// Frees the memory.
-  func deallocate() {
-    records.deallocate()
-    index.deallocate()
-    links.deallocate()
-  }
+  func deallocate() { records.deallocate() }
 
   /// The record of a flow.
   func find(_ flow: Flow, hash: UInt64) -> TimeWaitID? {
-    index.find(hash) { records[TimeWaitID(raw: $0)].flow == flow }.map(TimeWaitID.init(raw:))
+    records.find(hash) { records[$0].flow == flow }
   }
 
   /// Enters a flow that is not in the table.
   mutating func insert(_ record: TimeWaitRecord, now: Instant) {
-    if records.count == records.capacity { remove(order.first) }
-    guard let id = records.allocate(record) else { return }
-    index.insert(secret.hash(record.flow), id.raw)
+    if records.isFull { remove(order.first) }
+    guard let id = records.insert(record, hash: secret.hash(record.flow)) else { return }
     append(id, now: now)
     records[id].answered = Self.ticks(now) &- Self.answerTicks
   }
 
   /// Ends a wait.
   mutating func remove(_ id: TimeWaitID) {
-    index.remove(secret.hash(records[id].flow), id.raw)
-    links.remove(id, from: &order)
-    records.free(id)
+    records.links.remove(id, from: &order)
+    records.remove(id, hash: secret.hash(records[id].flow))
   }
 
   /// A segment came that makes the wait begin anew.
   mutating func restart(_ id: TimeWaitID, now: Instant) {
-    links.remove(id, from: &order)
+    records.links.remove(id, from: &order)
     append(id, now: now)
   }
 
   private mutating func append(_ id: TimeWaitID, now: Instant) {
-    links.append(id, to: &order)
+    records.links.append(id, to: &order)
     let end = (now + Self.duration).nanoseconds
     latestExpiry = end / Self.tick + (end % Self.tick == 0 ? 0 : 1)
     records[id].expiry = UInt16(truncatingIfNeeded: latestExpiry)
