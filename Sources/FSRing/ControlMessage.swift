@@ -15,7 +15,7 @@ public struct ControlMessage: BitwiseCopyable {
   public var request: UInt32
   /// In a reply: 0, or the errno value of what went wrong.
   public var status: Int32
-  /// The engine: `channel` reply, `invite`.
+  /// The engine: `channel` reply, `invite`; that of the connection's channel: `adopt`, `surrender`.
   public var engine: UInt32
   /// The channel, numbered by the daemon within one control connection: `channel` reply, `join`.
   public var channel: UInt32
@@ -28,13 +28,22 @@ public struct ControlMessage: BitwiseCopyable {
   public var flags: UInt32
   /// Generation of the routes that the answer is from: `route` reply.
   public var routeGeneration: UInt32
-  /// Destination of a `route` request.
+  /// Destination of a `route` request; the peer of the connection that `adopt`, `surrender` and `disown`
+  /// are about.
   public var addressHigh: UInt64
   /// See `addressHigh`.
   public var addressLow: UInt64
   /// Geometry of the memory in a `channel` reply.
   public var geometry: ChannelGeometry
-  private var reserved: (UInt32, UInt64, UInt64, UInt64, UInt64, UInt64)
+  /// Port at this host's end of the connection: `adopt`, `surrender`, `disown`.
+  public var localPort: UInt16
+  /// Port at the peer's end.
+  public var remotePort: UInt16
+  /// Address at this host's end.
+  public var localHigh: UInt64
+  /// See `localHigh`.
+  public var localLow: UInt64
+  private var reserved: (UInt64, UInt64, UInt64, UInt64)
 
   /// Bytes of a message.
   public static let size = 128
@@ -60,7 +69,11 @@ public struct ControlMessage: BitwiseCopyable {
     addressLow = 0
     geometry = ChannelGeometry(
       commandCapacity: 0, eventCapacity: 0, receiveChunkCount: 0, sendChunkCount: 0, slotCount: 0)
-    reserved = (0, 0, 0, 0, 0, 0)
+    localPort = 0
+    remotePort = 0
+    localHigh = 0
+    localLow = 0
+    reserved = (0, 0, 0, 0)
   }
 }
 
@@ -97,6 +110,29 @@ public enum ControlKind: UInt16, Sendable {
   case status
   /// Command line: stop the daemon. The reply comes when everything is undone.
   case stop
+  /// The process is about to fork(2), and has connections that its child inherits. Reply: one
+  /// descriptor, the child's own connection to the daemon, introduced already. While anyone has it
+  /// open there counts as someone who may hold the connections which the process has now: the parent
+  /// closes its copy after the fork, the child uses it for whatever it has to say to the daemon, and
+  /// it closes by itself (close-on-exec) when the child runs another program, or ends.
+  case fork
+  /// The connection with these addresses and ports, which the process opened, accepted or inherited,
+  /// shall be the kernel's from now on, whoever uses it. Reply: one descriptor, the kernel's socket
+  /// for it, on which everything that was not read can be read and what was not sent is sent;
+  /// options are the kernel's defaults. Asked for once per process: then the daemon may forget it.
+  /// `status` ENOENT: the process has no such connection. EINPROGRESS: it is being opened. ENOTCONN: it
+  /// is dead. Another value: the kernel would not have it, and it has been reset.
+  ///
+  /// The owner's engine posts `EventFlags.moved`, also to a process that asked for it itself.
+  case adopt
+  /// The owner closes a connection that may have been inherited. Reply: `status` 0, others hold it: it
+  /// is the kernel's now, or was already, and goes on until they have closed it. ESRCH: nobody else
+  /// has it, and nothing has happened: close it as any other. In both cases the slot must still be
+  /// closed (`CommandKind.close`).
+  case surrender
+  /// A process closes a connection that it inherited and never asked for; also the owner one
+  /// that has moved and that it never asked for. Both ports zero: all that it inherited.
+  case disown
 }
 
 /// Bits of `ControlMessage.flags`.
@@ -105,4 +141,6 @@ public enum ControlFlags {
   public static let accelerated: UInt32 = 1
   /// `channel` request: on this very engine.
   public static let exactEngine: UInt32 = 2
+  /// `adopt`, `surrender`: the socket is of AF_INET6, also if the addresses are IPv4's.
+  public static let ipv6Socket: UInt32 = 4
 }

@@ -230,4 +230,9 @@ public enum EventFlags {
   /// The peer has announced urgent data, or more of it: `urgentDistance` says where. Only with
   /// `progress`.
   public static let urgent: UInt8 = 16
+  /// The connection is the kernel's: the socket is to be had with `ControlKind.adopt`. What was posted
+  /// and not consumed, with `CommandKind.consume`, can be read there. `acknowledged` has all bytes
+  /// that have been taken over; of what was sent later nothing is, nor acknowledged: it has to be
+  /// written to the kernel's socket. Nothing but `released`, after `close`, follows.
+  public static let moved: UInt8 = 32
 }

@@ -42,6 +42,22 @@ import Testing
     #expect(offsets == [0, 1, 2, 4, 8, 12, 14, 16, 20, 24, 26, 28, 32, 56])
   }
 
+  @Test func controlMessageFieldsStandWhereTheyStood() {
+    let offsets = [
+      MemoryLayout<ControlMessage>.offset(of: \.kind),
+      MemoryLayout<ControlMessage>.offset(of: \.request),
+      MemoryLayout<ControlMessage>.offset(of: \.engine),
+      MemoryLayout<ControlMessage>.offset(of: \.flags),
+      MemoryLayout<ControlMessage>.offset(of: \.addressHigh),
+      MemoryLayout<ControlMessage>.offset(of: \.geometry),
+      MemoryLayout<ControlMessage>.offset(of: \.localPort),
+      MemoryLayout<ControlMessage>.offset(of: \.remotePort),
+      MemoryLayout<ControlMessage>.offset(of: \.localHigh),
+      MemoryLayout<ControlMessage>.offset(of: \.localLow),
+    ]
+    #expect(offsets == [6, 8, 16, 32, 40, 56, 76, 78, 80, 88])
+  }
+
   /// What `progress` says in the place of the remote address does not disturb its neighbours.
   @Test func progressFieldsAreApart() {
     var event = Event(.progress, slot: 1)

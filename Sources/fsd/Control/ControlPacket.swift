@@ -148,8 +148,8 @@ extension ControlPacket {
   }
 
   private static var endOfFields: Int {
-    (MemoryLayout<ControlMessage>.offset(of: \.geometry) ?? ControlMessage.size)
-      + MemoryLayout<ChannelGeometry>.size
+    (MemoryLayout<ControlMessage>.offset(of: \.localLow) ?? ControlMessage.size)
+      + MemoryLayout<UInt64>.size
   }
 
   private static func transmit(

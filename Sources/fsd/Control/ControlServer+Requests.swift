@@ -37,7 +37,8 @@ extension ControlServer {
       }
       connection.stopRequest = message.request
       return services.stop()
-    case .channel, .listen, .join, .unlisten, .route, .goodbye, .invite:
+    case .channel, .listen, .join, .unlisten, .route, .goodbye, .invite, .fork, .adopt, .surrender,
+      .disown:
       guard connection.isApplication else { throw ProtocolViolation.notIntroduced(kind) }
       handleApplication(kind, packet, from: connection, reply: &reply)
     }
@@ -70,6 +71,7 @@ extension ControlServer {
       if services.paths.accelerate(destination) { reply.message.flags = ControlFlags.accelerated }
       reply.message.routeGeneration = services.paths.generation
     case .goodbye: connection.saidGoodbye = true
+    case .fork, .adopt, .surrender, .disown: reply.message.status = EOPNOTSUPP
     case .hello, .invite, .statistics, .status, .stop: break
     }
   }
