@@ -115,8 +115,10 @@ extension Engine {
       setRetransmissionTimer(id, .retransmission, at: timeoutOfFirst(id, now: now))
     }
     if recovery.lostBytes > 0 {
-      if !recovery.isRecovering { enterRecovery(id, &recovery, acknowledgement) }
-      if recovery.phase == .recovery {
+      // Later the window stays as it is: PRR goes by what is delivered, and nothing was (Linux's
+      // tcp_rack_reo_timeout).
+      if !recovery.isRecovering {
+        enterRecovery(id, &recovery, acknowledgement)
         setRecoveryWindow(id, &recovery, delivered: 0, isSafe: false)
       }
       connections[id].flags.insert(.retransmit)

@@ -48,6 +48,28 @@ import Testing
     #expect(scene.counters.timeouts == 0 && scene.counters.fastRetransmits == 1)
   }
 
+  /// The timer finds losses during recovery, too. It delivers nothing, so PRR has nothing to go by: the
+  /// window stays as it is, and is never closed.
+  @Test func reorderingTimerDuringRecovery() {
+    let scene = SelectiveScene(segments: 10)
+    scene.acknowledge(1, [1000, 2000])
+    scene.acknowledge(2001)
+    #expect(scene.recovery?.rack.hasReordering == true)
+    scene.send(4000)
+    scene.acknowledge(2001, [3000, 4000])
+    scene.run(milliseconds: 39)
+    #expect(scene.recovery?.phase == .recovery)
+    scene.send(24_000)
+    scene.acknowledge(10_001, [13_000, 14_000])
+    _ = scene.take()
+    let window = scene.connection.congestion.window
+    scene.run(milliseconds: 12)
+    let lost = ["A> ACK 10001:11001 ack 1", "A> ACK 11001:12001 ack 1", "A> ACK 12001:13001 ack 1"]
+    #expect(scene.take() == lost)
+    #expect(scene.counters.timeouts == 0 && scene.counters.fastRetransmits == 1)
+    #expect(scene.connection.congestion.window == window)
+  }
+
   /// Duplicates that the peer reports widen the window: the segments were only late.
   @Test func duplicatesWidenTheWindow() {
     let scene = SelectiveScene(segments: 10)

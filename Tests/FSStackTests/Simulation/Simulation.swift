@@ -33,6 +33,8 @@ final class Simulation {
   /// looks for itself.
   private(set) var problems: [String] = []
   var reportsProblems = true
+  /// What the trace said when the first of the problems was found.
+  private(set) var firstProblem: String?
 
   var a: SimulatedHost { hosts[0] }
   var b: SimulatedHost { hosts[1] }
@@ -190,6 +192,7 @@ final class Simulation {
     if problems.isEmpty, reportsProblems {
       Issue.record("at \(milliseconds) ms, \(hosts[host].name): \(found)\(trace)")
     }
+    if problems.isEmpty { firstProblem = trace.description }
     problems += found.map { "at \(milliseconds) ms, \(hosts[host].name): \($0)" }
   }
 

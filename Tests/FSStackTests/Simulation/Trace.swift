@@ -132,12 +132,14 @@ final class Trace {
 }
 
 extension Trace: CustomStringConvertible {
-  /// The last lines, with times in milliseconds, windows and notes.
+  /// The last lines, with times in milliseconds, ports, windows and notes.
   var description: String {
     let shown = entries.suffix(120).map { entry in
       let milliseconds = Double((entry.time - start).nanoseconds) / 1_000_000
       let notes = entry.notes.isEmpty ? "" : "  (" + entry.notes.joined(separator: ", ") + ")"
-      return "\(milliseconds)\t\(entry.line) win \(entry.segment.window)\(notes)"
+      let segment = entry.segment
+      let ports = "\(segment.sourcePort)>\(segment.destinationPort)"
+      return "\(milliseconds)\t\(ports)\t\(entry.line) win \(segment.window)\(notes)"
     }
     return "\n" + shown.joined(separator: "\n") + "\n"
   }

@@ -90,7 +90,7 @@ import Testing
     guard !problems.isEmpty else { return }
     let text = """
       seed \(seed) with \(run.features), \(run.isHealed ? "healed" : "in trouble") at the end
-      \(problems.prefix(8).joined(separator: "\n"))\(run.simulation.trace)
+      \(problems.prefix(8).joined(separator: "\n"))\(run.simulation.firstProblem ?? run.simulation.trace.description)
       """
     outcome.failures.append(Failure(seed: seed, text: text))
   }
