@@ -10,6 +10,7 @@ void *fs_process_memory;
 static pthread_key_t thread_key;
 static int thread_key_exists;
 static int is_verbose;
+static bool is_accelerating_loopback;
 static struct sockaddr_un control_address;
 static socklen_t control_address_length;
 
@@ -64,13 +65,20 @@ int fs_control_connect(void) {
   return result;
 }
 
+static bool is_set(const char *name) {
+  const char *value = getenv(name);
+  return value && *value && strcmp(value, "0") != 0;
+}
+
 void fs_register_handlers(void) {
   find_control_address();
   thread_key_exists = pthread_key_create(&thread_key, thread_ends) == 0;
   pthread_atfork(fork_prepare, fork_parent, fork_child);
-  const char *verbose = getenv("FSD_VERBOSE");
-  is_verbose = verbose && *verbose && strcmp(verbose, "0") != 0;
+  is_verbose = is_set("FSD_VERBOSE");
+  is_accelerating_loopback = is_set("FSD_LOOPBACK");
 }
+
+bool fs_accelerates_loopback(void) { return is_accelerating_loopback; }
 
 void fs_remember_thread(void) {
   if (thread_key_exists) pthread_setspecific(thread_key, &fs_tls);

@@ -22,7 +22,7 @@ public struct ControlMessage: BitwiseCopyable {
   /// The listener number, the daemon's: `listen` reply, `join`, `unlisten`, `invite`.
   public var listener: UInt32
   /// CPU on which the asking thread runs (`channel`) and, in the reply, on which the engine does;
-  /// backlog (`listen`).
+  /// backlog (`listen`); destination port (`route`).
   public var argument: UInt32
   /// `ControlFlags`.
   public var flags: UInt32
@@ -96,8 +96,8 @@ public enum ControlKind: UInt16, Sendable {
   /// This process is done with `listener`; its channels are no longer acceptors of it. When the
   /// last process is, the listener is gone, and connections that no one took are reset.
   case unlisten
-  /// Shall a connection to `address` be accelerated? Reply: `ControlFlags.accelerated`,
-  /// `routeGeneration`.
+  /// Shall a connection to `address` and port `argument` be accelerated? Reply:
+  /// `ControlFlags.accelerated`, `routeGeneration`.
   case route
   /// The process ends in good order: connections still open are closed, not reset.
   case goodbye
@@ -143,4 +143,7 @@ public enum ControlFlags {
   public static let exactEngine: UInt32 = 2
   /// `adopt`, `surrender`: the socket is of AF_INET6, also if the addresses are IPv4's.
   public static let ipv6Socket: UInt32 = 4
+  /// `listen` and `route` requests: the process wants connections within this host, too, to be
+  /// accelerated (FSD_LOOPBACK).
+  public static let loopback: UInt32 = 8
 }

@@ -11,6 +11,7 @@ public final class NetworkHost: Sendable {
   /// What the laboratory calls it: client, server.
   public let label: String
   private let currentDaemon = Mutex<Daemon?>(nil)
+  private let preloadedEnvironment = Mutex<[String: String]>([:])
 
   init(laboratory: Laboratory, name: String, label: String) {
     self.laboratory = laboratory
@@ -22,6 +23,12 @@ public final class NetworkHost: Sendable {
   public internal(set) var daemon: Daemon? {
     get { currentDaemon.withLock { $0 } }
     set { currentDaemon.withLock { $0 = newValue } }
+  }
+
+  /// What is in the environment of preloaded programs beside what makes them preloaded.
+  public var environmentOfPreloaded: [String: String] {
+    get { preloadedEnvironment.withLock { $0 } }
+    set { preloadedEnvironment.withLock { $0 = newValue } }
   }
 
   /// Starts a program inside. With `preloaded` its socket calls go through libfsocket.so, which
@@ -37,6 +44,7 @@ public final class NetworkHost: Sendable {
     if preloaded && !laboratory.usesKernel {
       environment["LD_PRELOAD"] = laboratory.artifacts.library
       environment["FSD_RUNTIME_DIR"] = runtimeDirectory
+      environment.merge(environmentOfPreloaded) { explicit, _ in explicit }
     }
     if !environment.isEmpty {
       // Set at the last moment, so that the tools above are not preloaded as well.

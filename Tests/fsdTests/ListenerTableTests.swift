@@ -23,10 +23,11 @@ private struct Bench {
   }
 
   func listen(
-    _ process: UInt64, _ socket: ListeningSocket
+    _ process: UInt64, _ socket: ListeningSocket,
+    reach: ListenerTable.Reach = ListenerTable.Reach(interfaces: true, host: false)
   ) throws -> UInt32 {
     try table.listen(
-      ProcessNumber(value: process), socket, backlog: 16, isManaged: { _ in true }
+      ProcessNumber(value: process), socket, backlog: 16, reach: reach
     ).get()
   }
 
@@ -134,6 +135,35 @@ extension Serially {
       }
       #expect(bench.engines[0].listeners.isEmpty)
       #expect(bench.table.listeners.isEmpty)
+    }
+
+    /// A listener that only this host reaches steers no port; who asks for an address and port within
+    /// the host learns whether a listener there wants it accelerated.
+    @Test func listenersWithinTheHost() throws {
+      let bench = Bench(engines: 2)
+      var changes = 0
+      bench.table.onLoopbackChange = { changes += 1 }
+      let inside = ListenerTable.Reach(interfaces: false, host: true)
+      let both = ListenerTable.Reach(interfaces: true, host: true)
+      let own = try bench.listen(1, try socket("127.0.0.1", 80, cookie: 1), reach: inside)
+      #expect(bench.steering.ports.isEmpty && bench.engines[1].listeners.count == 1)
+      _ = try bench.listen(1, try socket("::", 81, cookie: 2), reach: both)
+      _ = try bench.listen(1, try socket("::", 82, cookie: 3, ipv6Only: true), reach: both)
+      _ = try bench.listen(1, try socket("0.0.0.0", 83, cookie: 4))
+      func accepts(_ address: String, _ port: UInt16) throws -> Bool {
+        bench.table.acceptsLoopback(try #require(IPAddress(address)), port: port)
+      }
+      #expect(try accepts("127.0.0.1", 80) && !accepts("127.0.0.2", 80) && !accepts("::1", 80))
+      #expect(try accepts("127.0.0.1", 81) && accepts("::1", 81))
+      #expect(try !accepts("127.0.0.1", 82) && accepts("::1", 82))
+      #expect(try !accepts("127.0.0.1", 83) && changes == 3)
+      bench.unlisten(1, own)
+      #expect(try !accepts("127.0.0.1", 80) && changes == 4)
+      #expect(throws: ErrnoValue(EOPNOTSUPP)) {
+        try bench.listen(
+          1, try socket("192.0.2.1", 80, cookie: 5),
+          reach: ListenerTable.Reach(interfaces: false, host: false))
+      }
     }
 
     @Test func inheritedListenerLivesWithItsLastProcess() throws {

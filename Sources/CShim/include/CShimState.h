@@ -103,6 +103,10 @@ enum {
 /// Writes one line to standard error when FSD_VERBOSE is set.
 void fs_report(int what, long number) __attribute__((visibility("hidden")));
 
+/// Whether FSD_LOOPBACK was set when the process began: connections within this host go through an
+/// engine, too.
+bool fs_accelerates_loopback(void) __attribute__((visibility("hidden")));
+
 /// Connects to the daemon's socket, in the directory that FSD_RUNTIME_DIR named when the process
 /// began, else /run/fsd. The descriptor, or -errno.
 int fs_control_connect(void) __attribute__((visibility("hidden")));

@@ -8,6 +8,7 @@ struct Route {
   var generation: UInt32 = 0
   var high: UInt64 = 0
   var low: UInt64 = 0
+  var port: UInt16 = 0
   /// Not to be believed after this moment, because without a channel no change can be seen.
   var until: UInt64 = 0
   var isValid = false
@@ -30,7 +31,7 @@ enum RouteTable {
   }
 
   private static func place(of endpoint: SocketEndpoint) -> UnsafeMutablePointer<Route> {
-    var hash = (endpoint.high ^ endpoint.low) &* 0x9e37_79b9_7f4a_7c15
+    var hash = (endpoint.high ^ endpoint.low ^ UInt64(endpoint.port)) &* 0x9e37_79b9_7f4a_7c15
     hash ^= hash >> 32
     return process.pointee.routes + Int(hash % UInt64(Limits.routes))
   }
@@ -56,7 +57,7 @@ enum RouteTable {
     let route = place.pointee
     atomicMemoryFence(ordering: .acquiring)
     guard before & 1 == 0, sequence.pointee.load(ordering: .relaxed) == before, route.isValid,
-      route.high == endpoint.high, route.low == endpoint.low
+      route.high == endpoint.high, route.low == endpoint.low, route.port == endpoint.port
     else { return nil }
     if let generation {
       return route.generation == generation ? route.isAccelerated : nil
@@ -73,6 +74,8 @@ enum RouteTable {
     var message = ControlConnection.message(.route)
     message.addressHigh = endpoint.high
     message.addressLow = endpoint.low
+    message.argument = UInt32(endpoint.port)
+    if fs_accelerates_loopback() { message.flags = ControlFlags.loopback }
     var reply = ControlConnection.Reply()
     guard ControlConnection.request(message, descriptor: -1, &reply), reply.message.status == 0
     else { return false }
@@ -84,6 +87,7 @@ enum RouteTable {
     place.pointee.generation = reply.message.routeGeneration
     place.pointee.high = endpoint.high
     place.pointee.low = endpoint.low
+    place.pointee.port = endpoint.port
     place.pointee.until = monotonicNow() + lifetime
     place.pointee.isAccelerated = isAccelerated
     place.pointee.isValid = true

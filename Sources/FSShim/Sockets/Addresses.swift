@@ -49,13 +49,19 @@ struct SocketEndpoint {
   /// Whether no address is named.
   var isWildcard: Bool { isIPv4 ? low >> 32 == 0 : high == 0 && low == 0 }
 
+  /// Whether it is the host itself, whatever its addresses.
+  var isLoopback: Bool {
+    isIPv4 ? firstByte == 127 : high == 0 && low == UInt64(1).byteSwapped
+  }
+
   /// Whether only the kernel can carry a connection there, whatever the routes.
   var isKernelOnly: Bool {
     if hasScope || isWildcard || port == 0 { return true }
-    if isIPv4 { return firstByte == 127 || firstByte >= 224 || firstByte == 0 }
+    if isLoopback { return !fs_accelerates_loopback() }
+    if isIPv4 { return firstByte >= 224 || firstByte == 0 }
     let first = UInt8(truncatingIfNeeded: high)
-    // ::1, multicast, link-local.
-    return high == 0 && low == UInt64(1).byteSwapped || first == 0xff
+    // Multicast, link-local.
+    return first == 0xff
       || first == 0xfe && UInt8(truncatingIfNeeded: high >> 8) & 0xc0 == 0x80
   }
 

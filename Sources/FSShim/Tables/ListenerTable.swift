@@ -95,6 +95,7 @@ enum ListenerTable {
   private static func show(_ index: Int32, _ reply: inout ControlConnection.Reply) -> Bool {
     var message = ControlConnection.message(.listen)
     message.argument = UInt32(bitPattern: at(index).pointee.backlog)
+    if fs_accelerates_loopback() { message.flags = ControlFlags.loopback }
     return ControlConnection.request(message, descriptor: at(index).pointee.descriptor, &reply)
   }
 

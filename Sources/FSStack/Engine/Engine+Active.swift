@@ -7,11 +7,12 @@ extension Engine {
   mutating func connect(_ command: Command, _ channel: ChannelID, now: Instant) {
     let remote = IPAddress(high: command.remoteHigh, low: command.remoteLow)
     var local = IPAddress(high: command.localHigh, low: command.localLow)
-    guard isPossibleDestination(remote) else {
+    let path = paths.find(remote)
+    let isOwn = path?.interface == loopback
+    guard isOwn || isPossibleDestination(remote) else {
       refuse(command, channel, local, remote, SocketError.networkUnreachable, now: now)
       return
     }
-    let path = paths.find(remote)
     // What the application has chosen (MUST-43), else what the routes say (MUST-44).
     if local.isUnspecified, let path { local = path.source }
     guard !local.isUnspecified, let interface = path?.interface, interface < interfaces.count,
@@ -21,7 +22,7 @@ extension Engine {
       requestPath(remote)
       return
     }
-    guard localAddresses.contains(local),
+    guard isOwn || localAddresses.contains(local),
       command.localPort == 0 || configuration.activePorts.contains(command.localPort),
       let port = sourcePort(
         wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort,
@@ -100,6 +101,8 @@ extension Engine {
     let flows = self.flows
     let timeWait = self.timeWait
     func isFree(_ port: UInt16, reusing reuses: Bool) -> Bool {
+      // A connection with itself is none that anyone asks for.
+      if local == remote, port == remotePort { return false }
       let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
       let hash = secret.hash(flow)
       let isTaken =

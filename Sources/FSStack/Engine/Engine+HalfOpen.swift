@@ -7,11 +7,6 @@ extension Engine {
     _ segment: inout Segment, _ flow: Flow, hash: UInt64, endpoint: EndpointID, interface: Int,
     initial: SequenceNumber?, now: Instant
   ) {
-    // LAND, with another of our addresses as source (MUST-63).
-    guard !localAddresses.contains(segment.source) else {
-      drop(.sourceAddressInvalid)
-      return
-    }
     guard listeners.endpoints[endpoint].hasRoom else {
       // The peer will try again (as Linux with a full accept queue).
       drop(.listenQueueFull)

@@ -25,7 +25,7 @@ extension Engine {
   }
 
   @inline(__always)
-  private mutating func process(
+  mutating func process(
     _ frame: UnsafeRawBufferPointer, interface: Int, now: Instant, mayHandOver: Bool
   ) -> Verdict {
     guard interface < interfaces.count else {
@@ -33,9 +33,11 @@ extension Engine {
       return .done
     }
     var segment = Segment()
-    switch unsafe segment.parse(
-      frame, acceptPartialChecksum: interfaces[interface].isVirtual)
-    {
+    let result =
+      interface == loopback
+      ? unsafe segment.parseOwn(frame)
+      : unsafe segment.parse(frame, acceptPartialChecksum: interfaces[interface].isVirtual)
+    switch result {
     case .drop(let reason):
       drop(reason)
       return .done
@@ -51,6 +53,11 @@ extension Engine {
     let payload = unsafe UnsafeRawBufferPointer(
       rebasing: frame[segment.payloadOffset..<segment.payloadOffset + segment.payloadLength])
     if let id = find(flow, hash: hash) {
+      // Nobody outside may speak for this host itself.
+      guard (interface == loopback) == (connections[id].interface == loopback) else {
+        drop(.sourceAddressInvalid)
+        return .done
+      }
       unsafe segmentArrives(id, &segment, payload, now: now)
       return .done
     }
@@ -66,9 +73,16 @@ extension Engine {
     interface: Int, now: Instant, mayHandOver: Bool
   ) -> Verdict {
     // Broadcast and multicast addresses are nobody's (MUST-57).
-    guard localAddresses.contains(segment.destination) else {
-      drop(.destinationNotLocal)
-      return .done
+    if interface != loopback {
+      guard localAddresses.contains(segment.destination) else {
+        drop(.destinationNotLocal)
+        return .done
+      }
+      // LAND, with another of our addresses as source (MUST-63).
+      guard !localAddresses.contains(segment.source) else {
+        drop(.sourceAddressInvalid)
+        return .done
+      }
     }
     if !halfOpen.isEmpty, let id = halfOpen.find(flow, hash: hash) {
       unsafe halfOpenSegmentArrives(id, &segment, payload, hash: hash, now: now)

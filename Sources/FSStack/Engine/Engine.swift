@@ -14,6 +14,8 @@ public struct Engine: ~Copyable {
   let configuration: EngineConfiguration
   let secret: Secret
   var interfaces: [InterfaceConfiguration] = []
+  /// The interface over which the engine's connections reach each other; -1 for none.
+  var loopback = -1
   /// Addresses of the managed interfaces.
   var localAddresses: [IPAddress] = []
 

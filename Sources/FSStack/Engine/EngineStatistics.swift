@@ -26,6 +26,8 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var handedOver: UInt64 = 0
   /// Frames that other engines handed over.
   public var takenOver: UInt64 = 0
+  /// Frames from the engine to itself: both ends of the connection are on this host.
+  public var loopbackFrames: UInt64 = 0
   /// Segments sent again.
   public var retransmissions: UInt64 = 0
   /// Expiries of the retransmission timer.

@@ -14,6 +14,8 @@ struct NetworkLayer {
   var payloadOffset = 0
   /// Bytes of the payload by the IP header: padding of short frames is not in it.
   var payloadLength = 0
+  /// The frame was made by this very engine: loopback addresses are what it may have.
+  var isFromOwnEngine = false
   /// `Checksum` sum of the two addresses.
   var addressSum: UInt64 = 0
 
@@ -123,8 +125,10 @@ extension NetworkLayer {
     destination = IPAddress(v4Native: addresses.to)
     payloadOffset = headerLength
     payloadLength = totalLength &- headerLength
-    return IPAddress.isValidSource(v4Native: addresses.from) && addresses.from != addresses.to
-      ? nil : .sourceAddressInvalid
+    let isValid =
+      isFromOwnEngine
+      || (IPAddress.isValidSource(v4Native: addresses.from) && addresses.from != addresses.to)
+    return isValid ? nil : .sourceAddressInvalid
   }
 
   /// Out of line: options are rare, and their sum would be unrolled into the common path.
@@ -176,7 +180,9 @@ extension NetworkLayer {
     unsafe source = IPAddress(high: header.native64(8), low: header.native64(16))
     unsafe destination = IPAddress(high: header.native64(24), low: header.native64(32))
     // An IPv4 address in an IPv6 header would be taken for that of an IPv4 connection.
-    guard source.isValidIPv6Source, source != destination else { return .sourceAddressInvalid }
+    guard isFromOwnEngine || (source.isValidIPv6Source && source != destination) else {
+      return .sourceAddressInvalid
+    }
     guard !destination.isIPv4 else { return .destinationNotLocal }
     addressSum =
       Checksum.halves(source.high) &+ Checksum.halves(source.low)

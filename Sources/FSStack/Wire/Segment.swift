@@ -59,6 +59,16 @@ struct Segment: BitwiseCopyable, Sendable {
     return unsafe take(base, network, acceptPartialChecksum: acceptPartialChecksum)
   }
 
+  /// Reads a frame that this very engine has made for itself: its addresses may be loopback ones.
+  @inline(never)
+  mutating func parseOwn(_ frame: UnsafeRawBufferPointer) -> ParseResult {
+    var network = NetworkLayer()
+    network.isFromOwnEngine = true
+    if let reason = unsafe network.parse(frame) { return .drop(reason) }
+    guard let base = frame.baseAddress else { return .drop(.frameTooShort) }
+    return unsafe take(base, network, acceptPartialChecksum: false)
+  }
+
   /// Reads a frame with a VLAN tag, with IPv6, or with neither.
   @inline(never)
   private mutating func parseUncommon(

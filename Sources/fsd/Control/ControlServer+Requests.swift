@@ -68,12 +68,24 @@ extension ControlServer {
         high: packet.message.addressHigh, low: packet.message.addressLow)
       reply.message.addressHigh = destination.high
       reply.message.addressLow = destination.low
-      if services.paths.accelerate(destination) { reply.message.flags = ControlFlags.accelerated }
+      if isAccelerated(destination, packet.message) {
+        reply.message.flags = ControlFlags.accelerated
+      }
       reply.message.routeGeneration = services.paths.generation
     case .goodbye: connection.saidGoodbye = true
     case .fork, .adopt, .surrender, .disown: reply.message.status = EOPNOTSUPP
     case .hello, .invite, .statistics, .status, .stop: break
     }
+  }
+
+  private func isAccelerated(_ destination: IPAddress, _ message: ControlMessage) -> Bool {
+    guard message.flags & ControlFlags.loopback != 0, services.paths.isOwn(destination) else {
+      return services.paths.accelerate(destination)
+    }
+    let port = UInt16(truncatingIfNeeded: message.argument)
+    guard services.listeners.acceptsLoopback(destination, port: port) else { return false }
+    services.paths.installLoopback(destination)
+    return true
   }
 
   private func openChannel(
@@ -126,14 +138,20 @@ extension ControlServer {
     let outcome = ListeningSocket.inspect(packet.descriptors[0].number).flatMap { socket in
       services.listeners.listen(
         connection.number, socket, backlog: Self.backlog(packet.message.argument),
-        isManaged: { address in
-          services.paths.localAddresses().contains { $0.address == address }
-        })
+        reach: reach(of: socket.address, packet.message))
     }
     switch outcome {
     case .success(let number): reply.message.listener = number
     case .failure(let error): reply.message.status = error.code
     }
+  }
+
+  private func reach(of address: IPAddress, _ message: ControlMessage) -> ListenerTable.Reach {
+    let isWithinHost = message.flags & ControlFlags.loopback != 0
+    let isManaged =
+      address.isUnspecified || services.paths.localAddresses().contains { $0.address == address }
+    return ListenerTable.Reach(
+      interfaces: isManaged, host: isWithinHost && (isManaged || services.paths.isOwn(address)))
   }
 
   /// As listen(2): a negative backlog is as good as a very large one, and somaxconn limits both.

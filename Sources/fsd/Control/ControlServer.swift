@@ -40,6 +40,7 @@ final class ControlServer {
     self.listener = listener
     self.loop = loop
     self.services = services
+    services.listeners.onLoopbackChange = { [paths = services.paths] in paths.loopbackChanged() }
     try watchListener()
   }
 

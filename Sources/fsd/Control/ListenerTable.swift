@@ -19,9 +19,18 @@ final class ListenerTable {
     var remote: Bool
   }
 
+  /// Whence connections to a listener are accelerated.
+  struct Reach: Equatable {
+    /// Through managed interfaces.
+    var interfaces: Bool
+    /// From this very host.
+    var host: Bool
+  }
+
   /// One listening socket.
   struct Listener {
     var description: ListenerDescription
+    var reach: Reach
     var cookie: UInt64
     var processes: Set<ProcessNumber>
     var acceptors: [Acceptor]
@@ -39,6 +48,8 @@ final class ListenerTable {
 
   private let engines: [any EngineControl]
   let ports: SteeredPorts
+  /// Called when a listener that this very host reaches has come or gone.
+  var onLoopbackChange: () -> Void = {}
   private(set) var listeners: [UInt32: Listener] = [:]
   private var numbers: [UInt64: UInt32] = [:]
   private var nextNumber: UInt32 = 1
@@ -53,7 +64,7 @@ final class ListenerTable {
   /// The result is the listener's number, or the errno value for the reply.
   func listen(
     _ process: ProcessNumber, _ socket: ListeningSocket, backlog: Int,
-    isManaged: (IPAddress) -> Bool
+    reach: Reach
   ) -> Result<UInt32, ErrnoValue> {
     if let number = numbers[socket.cookie], var listener = listeners[number] {
       listener.processes.insert(process)
@@ -66,9 +77,7 @@ final class ListenerTable {
       }
       return .success(number)
     }
-    guard socket.address.isUnspecified || isManaged(socket.address) else {
-      return .failure(ErrnoValue(EOPNOTSUPP))
-    }
+    guard reach.interfaces || reach.host else { return .failure(ErrnoValue(EOPNOTSUPP)) }
     guard listeners.values.count(where: { $0.processes.contains(process) }) < Self.limitPerProcess
     else { return .failure(ErrnoValue(EMFILE)) }
     let number = nextNumber
@@ -78,15 +87,17 @@ final class ListenerTable {
       backlog: backlog, options: socket.options)
     for engine in engines { engine.addListener(description) }
     do {
-      try ports.activate(description)
+      if reach.interfaces { try ports.activate(description) }
     } catch {
       Log.note("port \(socket.port) cannot be accelerated: \(error)")
       for engine in engines { engine.removeListener(number) }
       return .failure(ErrnoValue(ENOSPC))
     }
     listeners[number] = Listener(
-      description: description, cookie: socket.cookie, processes: [process], acceptors: [])
+      description: description, reach: reach, cookie: socket.cookie, processes: [process],
+      acceptors: [])
     numbers[socket.cookie] = number
+    if reach.host { onLoopbackChange() }
     return .success(number)
   }
 
@@ -132,10 +143,22 @@ final class ListenerTable {
   }
 
   private func remove(_ listener: Listener) {
-    ports.release(listener.description)
+    if listener.reach.interfaces { ports.release(listener.description) }
     for engine in engines { engine.removeListener(listener.description.number) }
     numbers[listener.cookie] = nil
     listeners[listener.description.number] = nil
+    if listener.reach.host { onLoopbackChange() }
+  }
+
+  /// Whether a connection from this very host finds a listener here that wants it accelerated.
+  func acceptsLoopback(_ address: IPAddress, port: UInt16) -> Bool {
+    listeners.values.contains { listener in
+      guard listener.reach.host, listener.description.port == port else { return false }
+      let bound = listener.description.address
+      if bound == address { return true }
+      guard bound.isUnspecified else { return false }
+      return bound.isIPv4 == address.isIPv4 || (!bound.isIPv4 && !listener.description.ipv6Only)
+    }
   }
 
   private func group(of description: ListenerDescription) -> SteeredPorts.Key {

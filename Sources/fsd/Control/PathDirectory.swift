@@ -42,6 +42,26 @@ final class PathDirectory {
     return entries[destination] != nil
   }
 
+  /// Whether an address is this host's own, of a managed interface or not.
+  func isOwn(_ address: IPAddress) -> Bool {
+    address.isLoopback
+      || network.links.keys.contains { network.addresses(on: $0).contains(address) }
+  }
+
+  /// Lets every engine reach one of this host's own addresses through itself.
+  func installLoopback(_ destination: IPAddress) {
+    let path = PathConfiguration(
+      destination: destination, interface: interfaces.count, source: destination,
+      nextHop: MACAddress(), mtu: LoopbackFrames.mtu)
+    for engine in engines { engine.setPaths([path]) }
+  }
+
+  /// Answers to applications are void: a listener within this host has come or gone.
+  func loopbackChanged() {
+    generation &+= 1
+    for engine in engines { engine.advanceRouteGeneration() }
+  }
+
   /// Looks the destinations up, and tells the engines of those that are accelerated.
   func install(_ destinations: [IPAddress]) {
     if entries.count + destinations.count > Self.limit { forgetAll() }

@@ -152,8 +152,8 @@ extension Daemon {
       let engine = try EngineThread(
         EngineThread.Setup(
           index: index, processor: plan.processors[index], policy: policy,
-          configuration: configuration, interfaces: places(ofEngine: index), peers: peers,
-          outbox: outbox))
+          configuration: configuration, interfaces: places(ofEngine: index),
+          loopback: try LoopbackFrames(), peers: peers, outbox: outbox))
       engines.append(engine)
       teardown.add { engine.stop() }
     }

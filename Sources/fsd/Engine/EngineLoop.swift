@@ -52,6 +52,8 @@ struct EngineLoop: ~Copyable {
   let sockets: [XDPSocket]
   let ports: [Port]
   let exits: [Exit]
+  /// Kept, because the engine sends to itself in it.
+  let loopback: LoopbackFrames
   let peers: Peers
   let mailbox: Mailbox<EngineLoop>
   let outbox: Outbox
@@ -116,11 +118,12 @@ struct EngineLoop: ~Copyable {
     reapCompletions()
     var work = receive(now)
     work += receiveHandedOver(now)
+    work += engine.receiveLoopback(now: now)
     if mailbox.hasTasks { work += runTasks() }
     work += engine.serviceChannels(now: now)
     engine.advance(to: now)
     engine.finishBurst(now: now)
-    work += transmit()
+    work += transmit() + engine.loopbackPending
     wakeApplications()
     if work > 0 { reportToControl() }
     return work > 0

@@ -12,6 +12,7 @@ final class EngineThread: EngineControl {
     var policy: IdlePolicy
     var configuration: EngineConfiguration
     var interfaces: [Interface]
+    var loopback: LoopbackFrames
     var peers: EngineLoop.Peers
     var outbox: Outbox
 
@@ -74,10 +75,11 @@ final class EngineThread: EngineControl {
         EngineLoop.Exit(port: EngineLoop.Port(first, interface: number), queue: queue))
       ports += interface.sockets.map { EngineLoop.Port($0, interface: number) }
     }
+    _ = engine.addLoopback(mtu: LoopbackFrames.mtu, transmit: unsafe setup.loopback.queue)
     return EngineLoop(
       index: setup.index, processor: setup.processor, policy: setup.policy, engine: engine,
-      sockets: setup.interfaces.flatMap(\.sockets), ports: ports, exits: exits, peers: setup.peers,
-      mailbox: mailbox, outbox: setup.outbox,
+      sockets: setup.interfaces.flatMap(\.sockets), ports: ports, exits: exits,
+      loopback: setup.loopback, peers: setup.peers, mailbox: mailbox, outbox: setup.outbox,
       poller: poller, handedOver: Array(repeating: false, count: setup.peers.doorbells.count))
   }
 

@@ -9,6 +9,7 @@ final class SimulatedEngine {
   private let frames: UnsafeMutableRawPointer
   static let frameSize = 2048
   let frameCount: Int
+  private var ownFrames: (queue: TransmitQueue, memory: UnsafeMutableRawPointer)?
 
   /// Frames that have arrived; those of other engines' queues apart.
   var inbox: [[UInt8]] = []
@@ -35,6 +36,18 @@ final class SimulatedEngine {
   deinit {
     transmit.deallocate()
     frames.deallocate()
+    ownFrames?.queue.deallocate()
+    ownFrames?.memory.deallocate()
+  }
+
+  /// Lets connections of the engine reach each other.
+  func addLoopback(mtu: Int, frameCount: Int = 64) {
+    let size = mtu + 18
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: size * frameCount, alignment: 64)
+    let queue = TransmitQueue(
+      base: memory, frameSize: size, frames: (0..<frameCount).map { UInt64($0 * size) })
+    ownFrames = (queue, memory)
+    _ = control { $0.addLoopback(mtu: mtu, transmit: queue) }
   }
 
   /// What the control plane asks, through the mailbox.

@@ -165,6 +165,7 @@ final class Simulation {
     engine.engine.endSleep()
     let isPlain = (engine.engine.nextDeadline() ?? .never) > now && engine.engine.output.isEmpty
     let received = receive(engine, of: host)
+    _ = engine.engine.receiveLoopback(now: now)
     let commands = engine.engine.serviceChannels(now: now)
     engine.engine.advance(to: now)
     engine.engine.finishBurst(now: now)
@@ -184,7 +185,11 @@ final class Simulation {
     for application in woken { application.wake(in: self) }
     engine.engine.drainReleasedChannels { engine.applications[$0]?.isReleased = true }
     // Frames come back from the kernel at once, and who waits for one gets it in the next burst.
-    if !engine.engine.prepareSleep() || !engine.engine.output.isEmpty { engine.isDue = true }
+    if !engine.engine.prepareSleep() || !engine.engine.output.isEmpty
+      || engine.engine.loopbackPending > 0
+    {
+      engine.isDue = true
+    }
   }
 
   private func note(_ found: [String], _ host: Int) {
