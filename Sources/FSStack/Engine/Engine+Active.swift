@@ -48,7 +48,7 @@ extension Engine {
       return
     }
     adoptPathSize(id, now: now)
-    attach(id, to: channel, slot: command.slot)
+    attach(id, to: channel, slot: command.slot, now: now)
     connections[id].unacknowledgedSince = now
     counters.activeOpens += 1
     scheduleOutput(id)
@@ -61,9 +61,12 @@ extension Engine {
       && !localAddresses.contains(address)
   }
 
-  private func attach(_ id: ConnectionID, to channel: ChannelID, slot: UInt32) {
+  private func attach(
+    _ id: ConnectionID, to channel: ChannelID, slot: UInt32, now: Instant
+  ) {
     connections[id].channel = channel
     connections[id].slot = slot
+    connections[id].ownedSince = now
     connections[id].flags.insert(.announced)
     channels[channel].occupy(slot, by: id)
     channels[channel].connectionCount += 1
@@ -85,7 +88,7 @@ extension Engine {
       if error != SocketError.noBufferSpace { drop(.connectionTableFull) }
       return
     }
-    attach(id, to: channel, slot: command.slot)
+    attach(id, to: channel, slot: command.slot, now: now)
     fail(id, error)
   }
 

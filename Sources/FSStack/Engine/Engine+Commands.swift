@@ -143,6 +143,11 @@ extension Engine {
     else { return .chunkRangeInvalid }
     guard !connections[id].flags.contains(.finQueued) else { return .sendAfterShutdown }
     guard connections[id].state != .closed else {
+      if connections[id].flags.contains(.moved) {
+        // Not ours to send. Its chunk counts as acknowledged when the application closes the slot.
+        connections[id].sendQueueEnd += command.length
+        return nil
+      }
       // A dead connection. The event that says so returns all chunks that the application has sent
       // by the time it reads it. When it closes first it gets no such event: count the bytes.
       if connections[id].flags.contains(.reportFailed) {
@@ -194,6 +199,12 @@ extension Engine {
     freeReceived(id)
     reassembly.removeAll(&connections[id].reassembly)
     connections[id].flags.insert(.orphaned)
+    if connections[id].flags.contains(.moved) {
+      connections[id].unreportedAcknowledged += UInt32(
+        max(connections[id].sendQueueEnd - connections[id].sendUnacknowledged, 0))
+      connections[id].sendQueueEnd = connections[id].sendUnacknowledged
+      markDirty(id)
+    }
     if connections[id].sendHead == .max, connections[id].unreportedAcknowledged == 0 {
       let channel = connections[id].channel
       if ownerLinks.contains(id) { ownerLinks.remove(id, from: &channels[channel].dirty) }

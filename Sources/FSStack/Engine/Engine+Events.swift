@@ -189,6 +189,10 @@ extension Engine {
       event.error = connections[id].error
       connections[id].flags.remove(.reportFailed)
     }
+    if connections[id].flags.contains(.reportMoved) {
+      event.flags |= EventFlags.moved
+      connections[id].flags.remove(.reportMoved)
+    }
   }
 
   /// Gives `body` the channels whose applications sleep and must be woken.

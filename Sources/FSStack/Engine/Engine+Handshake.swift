@@ -185,7 +185,7 @@ extension Engine {
     connections[id].windowUpdateSequence = segment.sequence
     connections[id].windowUpdateAcknowledgement = segment.acknowledgement
     if connections[id].flags.contains(.passive) {
-      acceptEstablished(id)
+      acceptEstablished(id, now: now)
     } else {
       connections[id].flags.insert(.reportConnected)
       markDirty(id)

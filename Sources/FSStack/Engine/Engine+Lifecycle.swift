@@ -113,6 +113,19 @@ extension Engine {
     markDirty(id)
   }
 
+  /// The connection goes on elsewhere; its application is told. All that it has sent until now counts as
+  /// acknowledged, and what it sends from now on stays its own. What it has been told of remains in its
+  /// chunks until it closes, as when a connection fails.
+  mutating func moveAway(_ id: ConnectionID) {
+    unlink(id)
+    returnQueued(id)
+    connections[id].receiveUnposted = .max
+    connections[id].sendUnacknowledged = connections[id].sendMaximum
+    connections[id].sendQueueEnd = connections[id].sendMaximum
+    connections[id].flags.insert([.moved, .reportMoved])
+    markDirty(id)
+  }
+
   /// Resets the peer and forgets the connection; its application has given it up.
   mutating func abort(_ id: ConnectionID) {
     if connections[id].state >= .synReceived { sendReset(id) }

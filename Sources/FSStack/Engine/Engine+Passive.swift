@@ -79,9 +79,9 @@ extension Engine {
   }
 
   /// A connection of a passive open is established: an acceptor gets it, or it waits for one.
-  mutating func acceptEstablished(_ id: ConnectionID) {
+  mutating func acceptEstablished(_ id: ConnectionID, now: Instant) {
     let endpoint = connections[id].endpoint
-    if !assign(id, from: endpoint) {
+    if !assign(id, from: endpoint, now: now) {
       counters.acceptsGlobal += 1
       wait(id, at: endpoint)
     }
@@ -94,7 +94,9 @@ extension Engine {
   }
 
   /// Gives a connection that is in no list to the endpoint's next acceptor.
-  private mutating func assign(_ id: ConnectionID, from endpoint: EndpointID) -> Bool {
+  private mutating func assign(
+    _ id: ConnectionID, from endpoint: EndpointID, now: Instant
+  ) -> Bool {
     let channels = self.channels
     guard
       let acceptorID = listeners.nextAcceptor(
@@ -107,6 +109,7 @@ extension Engine {
     connections[id].channel = acceptor.channel
     connections[id].slot = slot
     connections[id].acceptedBy = acceptor.listener
+    connections[id].ownedSince = now
     channels[acceptor.channel].connectionCount += 1
     markDirty(id)
     return true
@@ -116,7 +119,7 @@ extension Engine {
   mutating func assignPending(_ endpoint: EndpointID, now: Instant) {
     while let id = ownerLinks.popFirst(of: &listeners.endpoints[endpoint].pending) {
       listeners.endpoints[endpoint].pendingCount -= 1
-      guard assign(id, from: endpoint) else {
+      guard assign(id, from: endpoint, now: now) else {
         wait(id, at: endpoint)
         return
       }
@@ -142,7 +145,7 @@ extension Engine {
     connections[id].channel = .none
     connections[id].flags.subtract([.announced, .reportFinished])
     connections[id].endpoint = endpoint
-    if assign(id, from: endpoint) {
+    if assign(id, from: endpoint, now: now) {
       drainReassembly(id, now: now)
     } else {
       wait(id, at: endpoint)

@@ -84,6 +84,10 @@ extension Engine {
         return .done
       }
     }
+    if !moved.isEmpty, moved.contains(flow, hash: hash) {
+      drop(.movedToKernel)
+      return .done
+    }
     if !halfOpen.isEmpty, let id = halfOpen.find(flow, hash: hash) {
       unsafe halfOpenSegmentArrives(id, &segment, payload, hash: hash, now: now)
       return .done

@@ -8,6 +8,7 @@ extension Engine {
       if connections.isAllocated(id), connections[id].state != .closed { armTimers(id) }
     }
     timeWait.expire(now: now)
+    moved.expire(now: now)
     expireHalfOpen(now: now)
   }
 
@@ -15,7 +16,9 @@ extension Engine {
   public func nextDeadline() -> Instant? {
     let deadline = min(
       timers.nextDeadline() ?? .never,
-      min(timeWait.nextDeadline ?? .never, halfOpen.nextDeadline ?? .never))
+      min(
+        min(timeWait.nextDeadline ?? .never, moved.nextDeadline ?? .never),
+        halfOpen.nextDeadline ?? .never))
     return deadline == .never ? nil : deadline
   }
 

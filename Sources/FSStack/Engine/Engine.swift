@@ -24,6 +24,7 @@ public struct Engine: ~Copyable {
   let flows: HashIndex
   var halfOpen: HalfOpenTable
   var timeWait: TimeWaitTable
+  var moved = MovedFlows()
   var listeners: ListenTable
   var timers: TimerWheel
   let reassembly: ReassemblyBuffers
@@ -99,6 +100,7 @@ public struct Engine: ~Copyable {
     flows.deallocate()
     halfOpen.deallocate()
     timeWait.deallocate()
+    moved.deallocate()
     listeners.deallocate()
     timers.deallocate()
     reassembly.deallocate()

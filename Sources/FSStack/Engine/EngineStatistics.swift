@@ -86,6 +86,8 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var renegings: UInt64 = 0
   /// Connections reset at close because there were too many orphans.
   public var orphansReset: UInt64 = 0
+  /// Connections handed over to the kernel.
+  public var exported: UInt64 = 0
 
   /// All zero.
   public init() {}

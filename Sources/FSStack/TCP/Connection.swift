@@ -72,6 +72,10 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let countedOrphan = Self(rawValue: 1 << 31)
   /// SO_RCVBUF: the receive buffer does not grow by itself.
   static let receiveBufferLocked = Self(rawValue: 1 << 30)
+  /// It has been exported: the kernel goes on with it.
+  static let moved = Self(rawValue: 1 << 32)
+  /// The application must be told so.
+  static let reportMoved = Self(rawValue: 1 << 33)
 }
 
 /// What the retransmission timer is set for.
@@ -170,6 +174,8 @@ struct Connection: BitwiseCopyable {
   var error: UInt16 = 0
   /// The listener whose acceptor took it.
   var acceptedBy: UInt32 = .max
+  /// When it came to `channel`.
+  var ownedSince = Instant(nanoseconds: 0)
 
   // The link.
   var interface: UInt8

@@ -70,6 +70,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
   case ackUnacceptable
   /// A frame for another engine found the ring to that engine full.
   case handOverFull
+  /// A segment belongs to a connection that has just been handed over to the kernel; the peer will
+  /// send it again.
+  case movedToKernel
 
   /// The name under which statistics show the counter.
   public var name: String { "\(self)" }

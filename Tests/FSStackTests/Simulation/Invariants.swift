@@ -254,7 +254,9 @@ struct Invariants {
       return
     }
     expect(channel.connection(on: connection.slot) == id, "its slot has another")
-    let reports: ConnectionFlags = [.reportConnected, .reportFinished, .reportFailed]
+    let reports: ConnectionFlags = [
+      .reportConnected, .reportFinished, .reportFailed, .reportMoved,
+    ]
     let hasNews =
       connection.unreportedAcknowledged > 0
       || !connection.flags.contains(.orphaned)

@@ -111,6 +111,26 @@ final class TestApplication {
     return socket
   }
 
+  /// Goes on with a connection that another application has lost by export. What that has sent and the
+  /// export has not taken is sent anew; what it has read since then, from `position` on, comes again.
+  func `continue`(
+    _ old: TestSocket, _ exported: ExportedConnection, from position: Int, now: Instant
+  ) -> TestSocket? {
+    guard let slot = freeSlots.popLast() else { return nil }
+    let taken = old.bytesAcknowledged - exported.unacknowledged.count - exported.unsent.count
+    let socket = TestSocket(
+      self, slot: slot, continuing: old, sent: taken, received: position)
+    sockets[slot] = socket
+    let channel = self.channel
+    let id = engine.control { engine in
+      engine.continueConnection(exported, channel: channel, slot: slot, now: now)
+    }
+    guard id != nil else { return nil }
+    socket.send(old.bytesSent - taken)
+    if exported.isWriteShut { socket.shutdown() }
+    return socket
+  }
+
   /// The next accepted connection.
   func accept() -> TestSocket? { accepted.isEmpty ? nil : accepted.removeFirst() }
 

@@ -32,6 +32,8 @@ final class TestSocket {
   var isConnected: Bool
   var peerFinished = false
   var error: UInt16?
+  /// The connection has been exported.
+  private(set) var hasMoved = false
   private(set) var isClosed = false
   private(set) var isShut = false
   private(set) var isReleased = false
@@ -53,6 +55,22 @@ final class TestSocket {
     self.port = port
     self.isServer = isServer
     isConnected = isServer
+  }
+
+  /// The same connection where it goes on.
+  init(
+    _ application: TestApplication, slot: UInt32, continuing old: TestSocket, sent: Int,
+    received: Int
+  ) {
+    self.application = application
+    self.slot = slot
+    port = old.port
+    isServer = old.isServer
+    isConnected = true
+    bytesSent = sent
+    bytesAcknowledged = sent
+    bytesReceived = received
+    sendBuffer = 1 << 20
   }
 
   /// Positions in the stream that the engine has said to be urgent, and what it last said to be in
@@ -119,8 +137,9 @@ final class TestSocket {
     return count
   }
 
-  private func consume() {
-    guard !isClosed, error == nil else { return }
+  /// Tells the engine what has been read.
+  func consume() {
+    guard !isClosed, error == nil, unreported > 0 else { return }
     var command = Command(.consume, slot: slot)
     command.length = unreported
     unreported = 0
@@ -188,6 +207,10 @@ final class TestSocket {
       // All chunks are back, those of commands that the engine had not seen yet, too.
       application.freeChunks += chunks.map(\.chunk)
       chunks.removeAll()
+    }
+    if event.flags & EventFlags.moved != 0 {
+      if hasMoved { return "moved twice" }
+      hasMoved = true
     }
     // What else was posted before the engine saw the close is stale.
     if isClosed { return nil }
