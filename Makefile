@@ -13,7 +13,7 @@ RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-to
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test bench rfc9293 differential interoperation simulate fuzz lint clean dependencies products
+.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -49,6 +49,11 @@ test: dependencies lint products
 	$(SWIFT) test --skip-build --filter fsdTests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
+
+# `make test`, and the integration tests that take minutes.
+test-all: test
+	FS_EVERYTHING=1 FS_BUILD_DIR="$(CURDIR)/build" \
+	  $(SWIFT) test --skip-build --filter IntegrationTests
 
 # The same segment scripts to the kernel and to the engine: docs/linux-differences.md.
 differential: dependencies

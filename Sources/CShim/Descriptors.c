@@ -6,18 +6,26 @@ FS_INTERPOSE(int, close, (int fd)) {
   FS_RETURN(int, fs_close(fd), next_close(fd));
 }
 
+/// Whether a descriptor is duplicated by the kernel alone. An epoll set that has only descriptors of
+/// the kernel becomes one of ours now: afterwards nobody could tell that both numbers are one set.
+static bool fs_duplication_passes(int fd) {
+  if (!fs_passes(fd)) return false;
+  if (FS_LIKELY(!fs_bit(fs_epoll_created, fd)) || fs_thread_state()->inVforkChild) return true;
+  return !fs_epoll_known(fd);
+}
+
 FS_INTERPOSE(int, dup, (int fd)) {
-  if (fs_passes(fd)) return fs_fresh(next_dup(fd));
+  if (fs_duplication_passes(fd)) return fs_fresh(next_dup(fd));
   FS_RETURN(int, fs_dup(fd), fs_fresh(next_dup(fd)));
 }
 
 FS_INTERPOSE(int, dup2, (int fd, int to)) {
-  if (fs_passes(fd) && fs_passes(to)) return next_dup2(fd, to);
+  if (fs_duplication_passes(fd) && fs_passes(to)) return next_dup2(fd, to);
   FS_RETURN(int, fs_dup3(fd, to, 0, 1), next_dup2(fd, to));
 }
 
 FS_INTERPOSE(int, dup3, (int fd, int to, int flags)) {
-  if (fs_passes(fd) && fs_passes(to)) return next_dup3(fd, to, flags);
+  if (fs_duplication_passes(fd) && fs_passes(to)) return next_dup3(fd, to, flags);
   FS_RETURN(int, fs_dup3(fd, to, flags, 0), next_dup3(fd, to, flags));
 }
 
@@ -29,16 +37,18 @@ static inline bool fs_duplicates(int command) {
 }
 
 FS_INTERPOSE(int, fcntl, (int fd, int command, long argument)) {
-  if (fs_passes(fd)) {
-    if (!fs_duplicates(command)) return next_fcntl(fd, command, argument);
+  if (!fs_duplicates(command)) {
+    if (fs_passes(fd)) return next_fcntl(fd, command, argument);
+  } else if (fs_duplication_passes(fd)) {
     return fs_fresh(next_fcntl(fd, command, argument));
   }
   FS_RETURN(int, fs_fcntl(fd, command, argument), next_fcntl(fd, command, argument));
 }
 
 FS_INTERPOSE(int, fcntl64, (int fd, int command, long argument)) {
-  if (fs_passes(fd)) {
-    if (!fs_duplicates(command)) return next_fcntl64(fd, command, argument);
+  if (!fs_duplicates(command)) {
+    if (fs_passes(fd)) return next_fcntl64(fd, command, argument);
+  } else if (fs_duplication_passes(fd)) {
     return fs_fresh(next_fcntl64(fd, command, argument));
   }
   FS_RETURN(int, fs_fcntl(fd, command, argument), next_fcntl64(fd, command, argument));
@@ -60,12 +70,19 @@ FS_INTERPOSE(void, closefrom, (int first)) {
     next_closefrom(first);
 }
 
-/// A stream made by fdopen closes its descriptor inside libc, where no interposer sees it: give the
-/// descriptor up before.
-FS_INTERPOSE(int, fclose, (FILE *stream)) {
-  int error = errno;
-  int fd = stream ? fileno_unlocked(stream) : -1;
-  errno = error;
-  if (!fs_passes(fd)) fs_descriptor_created(fd);
-  return next_fclose(stream);
+/// sockatmark(3) asks inside libc.
+FS_INTERPOSE(int, sockatmark, (int fd)) {
+  if (fs_passes(fd)) return next_sockatmark(fd);
+  int isAtMark = 0;
+  return fs_entry_ioctl(fd, SIOCATMARK, (long)&isAtMark) < 0 ? -1 : isAtMark;
+}
+
+// The names with underscores under which libc exports the same functions for its own libraries.
+
+FS_INTERPOSE(int, __close, (int fd)) { return fs_entry_close(fd); }
+
+FS_INTERPOSE(int, __dup2, (int fd, int to)) { return fs_entry_dup2(fd, to); }
+
+FS_INTERPOSE(int, __fcntl, (int fd, int command, long argument)) {
+  return fs_entry_fcntl(fd, command, argument);
 }

@@ -18,6 +18,10 @@ FS_INTERPOSE(ssize_t, readv, (int fd, const struct iovec *vectors, int count)) {
   FS_RETURN(ssize_t, fs_readv(fd, vectors, count), next_readv(fd, vectors, count));
 }
 
+FS_INTERPOSE(ssize_t, __read, (int fd, void *buffer, size_t count)) {
+  return fs_entry_read(fd, buffer, count);
+}
+
 FS_INTERPOSE(ssize_t, recv, (int fd, void *buffer, size_t count, int flags)) {
   if (fs_data_passes(fd)) return next_recv(fd, buffer, count, flags);
   FS_RETURN(ssize_t, fs_recvfrom(fd, buffer, count, flags, NULL, NULL),
@@ -47,6 +51,40 @@ FS_INTERPOSE(ssize_t, __recvfrom_chk,
 FS_INTERPOSE(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags)) {
   if (fs_data_passes(fd)) return next_recvmsg(fd, message, flags);
   FS_RETURN(ssize_t, fs_recvmsg(fd, message, flags), next_recvmsg(fd, message, flags));
+}
+
+/// Most vectors of one call: UIO_MAXIOV of Linux.
+#define FS_MOST_VECTORS 1024
+
+/// The flags of preadv2 and pwritev2 that mean something, or nothing, on a socket; for others Linux
+/// answers EOPNOTSUPP: RWF_HIPRI to RWF_NOAPPEND of linux/fs.h.
+#define FS_STREAM_FLAGS 0x3f
+
+/// preadv2 and pwritev2 with a position; without one (-1) they are readv and writev, and RWF_NOWAIT
+/// is MSG_DONTWAIT. A socket has no position: ESPIPE, which the kernel's says itself, as it does for
+/// pread, pwrite, preadv and pwritev.
+static inline bool fs_has_position(off_t position) { return position != -1; }
+
+/// What preadv2 and pwritev2 hand to recvmsg and sendmsg; -errno if they may not.
+static int64_t fs_stream_flags(const struct iovec *vectors, int count, int flags) {
+  if (count < 0 || count > FS_MOST_VECTORS || (count > 0 && !vectors)) return -EINVAL;
+  if (flags & ~FS_STREAM_FLAGS) return -EOPNOTSUPP;
+  return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
+}
+
+FS_INTERPOSE(ssize_t, preadv2,
+             (int fd, const struct iovec *vectors, int count, off_t position, int flags)) {
+  if (fs_data_passes(fd) || fs_has_position(position))
+    return next_preadv2(fd, vectors, count, position, flags);
+  int64_t converted = fs_stream_flags(vectors, count, flags);
+  if (converted < 0) return fs_conclude(converted);
+  struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
+  return fs_entry_recvmsg(fd, &message, (int)converted);
+}
+
+FS_INTERPOSE(ssize_t, preadv64v2,
+             (int fd, const struct iovec *vectors, int count, off_t position, int flags)) {
+  return fs_entry_preadv2(fd, vectors, count, position, flags);
 }
 
 /// One receive after the other, as the kernel does it: an error after the first message is kept for
@@ -88,10 +126,18 @@ FS_INTERPOSE(ssize_t, writev, (int fd, const struct iovec *vectors, int count)) 
   FS_RETURN(ssize_t, fs_writev(fd, vectors, count), next_writev(fd, vectors, count));
 }
 
+FS_INTERPOSE(ssize_t, __write, (int fd, const void *buffer, size_t count)) {
+  return fs_entry_write(fd, buffer, count);
+}
+
 FS_INTERPOSE(ssize_t, send, (int fd, const void *buffer, size_t count, int flags)) {
   if (fs_data_passes(fd)) return next_send(fd, buffer, count, flags);
   FS_RETURN(ssize_t, fs_sendto(fd, buffer, count, flags, NULL, 0),
             next_send(fd, buffer, count, flags));
+}
+
+FS_INTERPOSE(ssize_t, __send, (int fd, const void *buffer, size_t count, int flags)) {
+  return fs_entry_send(fd, buffer, count, flags);
 }
 
 FS_INTERPOSE(ssize_t, sendto,
@@ -105,6 +151,21 @@ FS_INTERPOSE(ssize_t, sendto,
 FS_INTERPOSE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags)) {
   if (fs_data_passes(fd)) return next_sendmsg(fd, message, flags);
   FS_RETURN(ssize_t, fs_sendmsg(fd, message, flags), next_sendmsg(fd, message, flags));
+}
+
+FS_INTERPOSE(ssize_t, pwritev2,
+             (int fd, const struct iovec *vectors, int count, off_t position, int flags)) {
+  if (fs_data_passes(fd) || fs_has_position(position))
+    return next_pwritev2(fd, vectors, count, position, flags);
+  int64_t converted = fs_stream_flags(vectors, count, flags);
+  if (converted < 0) return fs_conclude(converted);
+  struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
+  return fs_entry_sendmsg(fd, &message, (int)converted);
+}
+
+FS_INTERPOSE(ssize_t, pwritev64v2,
+             (int fd, const struct iovec *vectors, int count, off_t position, int flags)) {
+  return fs_entry_pwritev2(fd, vectors, count, position, flags);
 }
 
 FS_INTERPOSE(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags)) {

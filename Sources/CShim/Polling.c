@@ -3,6 +3,7 @@
 
 uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64];
 uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64];
+uint32_t fs_epoll_sleeper_counts[FS_EPOLL_SLEEPER_COUNTS];
 void *fs_readiness_memory;
 
 /// Descriptors for which fs_poll gets its scratch from the stack; for more it is mapped.
@@ -22,18 +23,38 @@ FS_INTERPOSE(int, epoll_create, (int size)) { return fs_epoll_fresh(next_epoll_c
 FS_INTERPOSE(int, epoll_create1, (int flags)) { return fs_epoll_fresh(next_epoll_create1(flags)); }
 
 FS_INTERPOSE(int, epoll_ctl, (int set, int operation, int fd, struct epoll_event *event)) {
-  if (fs_passes(set) && fs_passes(fd)) {
-    // Remembered for the day when the inner set gets a descriptor of ours.
-    if (operation == EPOLL_CTL_ADD && fs_bit(fs_epoll_created, fd)) fs_bit_set(fs_epoll_nested, fd);
-    return next_epoll_ctl(set, operation, fd, event);
-  }
+  // Remembered for the day when the inner set gets a descriptor of ours.
+  if (operation == EPOLL_CTL_ADD && fs_bit(fs_epoll_created, fd)) fs_bit_set(fs_epoll_nested, fd);
+  if (fs_passes(set) && fs_passes(fd)) return next_epoll_ctl(set, operation, fd, event);
   FS_RETURN(int, fs_epoll_ctl(set, operation, fd, event),
             next_epoll_ctl(set, operation, fd, event));
 }
 
+/// When a wait of so many nanoseconds (negative: for ever) is over.
+static uint64_t fs_epoll_deadline(int64_t nanoseconds) {
+  return nanoseconds < 0 ? UINT64_MAX : fs_now() + (uint64_t)nanoseconds;
+}
+
+/// Calls libc's function, in which the thread sleeps, for a set that the kernel alone serves. Another
+/// thread may meanwhile put a descriptor of ours into it; then what was found is not all, and may
+/// not all be the application's.
+#define FS_EPOLL_SLEEP(set, events, capacity, nanoseconds, mask, next)                             \
+  do {                                                                                             \
+    if ((nanoseconds) == 0 || fs_thread_state()->inVforkChild) return (next);                      \
+    uint64_t deadline = fs_epoll_deadline(nanoseconds);                                            \
+    fs_epoll_sleepers_add(set, 1);                                                                 \
+    /* It may have happened just now. */                                                           \
+    int found = FS_LIKELY(fs_is_plain(set)) ? (next) : 0;                                          \
+    fs_epoll_sleepers_add(set, ~0u);                                                               \
+    if (FS_LIKELY(fs_is_plain(set)) || found < 0) return found;                                    \
+    FS_RETURN(int, fs_epoll_waited(set, events, capacity, found, deadline, mask), found);          \
+  } while (0)
+
 FS_INTERPOSE(int, epoll_wait, (int set, struct epoll_event *events, int capacity, int timeout)) {
-  if (fs_passes(set)) return next_epoll_wait(set, events, capacity, timeout);
   int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+  if (fs_passes(set))
+    FS_EPOLL_SLEEP(set, events, capacity, nanoseconds, NULL,
+                   next_epoll_wait(set, events, capacity, timeout));
   FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, NULL),
             next_epoll_wait(set, events, capacity, timeout));
 }
@@ -41,8 +62,10 @@ FS_INTERPOSE(int, epoll_wait, (int set, struct epoll_event *events, int capacity
 FS_INTERPOSE(int, epoll_pwait,
              (int set, struct epoll_event *events, int capacity, int timeout,
               const sigset_t *mask)) {
-  if (fs_passes(set)) return next_epoll_pwait(set, events, capacity, timeout, mask);
   int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
+  if (fs_passes(set))
+    FS_EPOLL_SLEEP(set, events, capacity, nanoseconds, mask,
+                   next_epoll_pwait(set, events, capacity, timeout, mask));
   FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, mask),
             next_epoll_pwait(set, events, capacity, timeout, mask));
 }
@@ -59,8 +82,10 @@ static int64_t fs_nanoseconds(const struct timespec *time) {
 FS_INTERPOSE(int, epoll_pwait2,
              (int set, struct epoll_event *events, int capacity, const struct timespec *timeout,
               const sigset_t *mask)) {
-  if (fs_passes(set)) return next_epoll_pwait2(set, events, capacity, timeout, mask);
   int64_t nanoseconds = fs_nanoseconds(timeout);
+  if (fs_passes(set))
+    FS_EPOLL_SLEEP(set, events, capacity, nanoseconds, mask,
+                   next_epoll_pwait2(set, events, capacity, timeout, mask));
   if (nanoseconds == -2) return (int)fs_conclude(-EINVAL);
   FS_RETURN(int, fs_epoll_wait(set, events, capacity, nanoseconds, mask),
             next_epoll_pwait2(set, events, capacity, timeout, mask));
@@ -96,6 +121,10 @@ FS_INTERPOSE(int, poll, (struct pollfd *descriptors, nfds_t count, int timeout))
   if (fs_all_plain(descriptors, count)) return next_poll(descriptors, count, timeout);
   int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
   return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, NULL));
+}
+
+FS_INTERPOSE(int, __poll, (struct pollfd *descriptors, nfds_t count, int timeout)) {
+  return fs_entry_poll(descriptors, count, timeout);
 }
 
 FS_INTERPOSE(int, __poll_chk,
@@ -251,6 +280,12 @@ FS_INTERPOSE(int, select,
     timeout->tv_usec = left % 1000000000 / 1000;
   }
   return (int)fs_conclude(answer);
+}
+
+FS_INTERPOSE(int, __select,
+             (int limit, fd_set *reads, fd_set *writes, fd_set *exceptions,
+              struct timeval *timeout)) {
+  return fs_entry_select(limit, reads, writes, exceptions, timeout);
 }
 
 FS_INTERPOSE(int, pselect,

@@ -40,6 +40,10 @@ FS_INTERPOSE(int, connect, (int fd, const struct sockaddr *address, socklen_t le
   FS_RETURN(int, fs_connect(fd, address, length), next_connect(fd, address, length));
 }
 
+FS_INTERPOSE(int, __connect, (int fd, const struct sockaddr *address, socklen_t length)) {
+  return fs_entry_connect(fd, address, length);
+}
+
 FS_INTERPOSE(int, getsockname, (int fd, struct sockaddr *address, socklen_t *length)) {
   if (fs_passes(fd)) return next_getsockname(fd, address, length);
   FS_RETURN(int, fs_getsockname(fd, address, length), next_getsockname(fd, address, length));

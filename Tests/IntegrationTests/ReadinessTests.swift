@@ -9,6 +9,16 @@ extension Integration {
     /// epoll, poll, select, recv and send compared.
     @Test(arguments: [31, 32, 33, 41])
     func answersAsTheKernelDoes(_ seed: Int) throws {
+      try compare(seed, steps: 800)
+    }
+
+    /// The same for 100,000 operations.
+    @Test(.enabled(if: Tier.isEverything, "make test-all"), arguments: 101...125)
+    func answersAsTheKernelDoesForLong(_ seed: Int) throws {
+      try compare(seed, steps: 4000)
+    }
+
+    private func compare(_ seed: Int, steps: Int) throws {
       let network = try Network.running()
       let model = try compile(
         "epoll-model", into: try network.laboratory.makeDirectory("model-\(seed)"))
@@ -16,8 +26,8 @@ extension Integration {
         _ = try network.server.run(
           [
             model, "--address", network.front.address4, "--netns", network.peer.name, "--seed",
-            "\(seed)", "--steps", "500",
-          ] + (seed > 40 ? ["--nested"] : []), preloaded: Network.hasDaemon)
+            "\(seed)", "--steps", "\(steps)",
+          ] + (seed == 41 ? ["--nested"] : []), preloaded: Network.hasDaemon, seconds: 120)
       }
     }
 

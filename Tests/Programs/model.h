@@ -195,6 +195,17 @@ static int endOfStream(int fd) {
   return count == 0 ? 0 : errno;
 }
 
+/// Sends bytes that count up from one call to the next, so that the receiver knows their order.
+static int sendCounted(int fd, int length) {
+  static unsigned char counted[1 << 20];
+  static unsigned next;
+  if (length > (int)sizeof counted) length = sizeof counted;
+  for (int i = 0; i < length; i++) counted[i] = (unsigned char)(next + (unsigned)i);
+  ssize_t count = send(fd, counted, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (count > 0) next += (unsigned)count;
+  return (int)count;
+}
+
 static int obey(int *listener, int *fd, const struct order *order) {
   static char bytes[1 << 20];
   switch (order->what) {
@@ -215,7 +226,7 @@ static int obey(int *listener, int *fd, const struct order *order) {
     case 'a':
       *fd = accept(*listener, NULL, NULL);
       return *fd < 0 ? -errno : 0;
-    case 's': return (int)send(*fd, bytes, (size_t)order->argument, MSG_NOSIGNAL | MSG_DONTWAIT);
+    case 's': return sendCounted(*fd, order->argument);
     case 'u': bytes[0] = (char)order->argument;
       return (int)send(*fd, bytes, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT);
     case 'g': {

@@ -16,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -77,6 +78,22 @@ static inline void fs_bit_clear(uint64_t *_Nonnull bits, int fd) {
 
 /// Whether the epoll set `fd` was added to another one while the kernel alone served it.
 static inline bool fs_epoll_was_nested(int fd) { return fs_bit(fs_epoll_nested, fd); }
+
+/// Threads that sleep in epoll sets which the kernel alone serves: a count for all sets whose
+/// descriptors have the same lower bits. More is no harm: someone is woken for nothing.
+#define FS_EPOLL_SLEEPER_COUNTS 256
+extern uint32_t fs_epoll_sleeper_counts[FS_EPOLL_SLEEPER_COUNTS] FS_HIDDEN FS_NONISOLATED;
+
+/// The threads that may be in libc's epoll_wait for a set.
+static inline uint32_t fs_epoll_sleepers(int set) {
+  return __atomic_load_n(&fs_epoll_sleeper_counts[(unsigned)set % FS_EPOLL_SLEEPER_COUNTS],
+                         __ATOMIC_SEQ_CST);
+}
+
+static inline void fs_epoll_sleepers_add(int set, uint32_t change) {
+  __atomic_fetch_add(&fs_epoll_sleeper_counts[(unsigned)set % FS_EPOLL_SLEEPER_COUNTS], change,
+                     __ATOMIC_SEQ_CST);
+}
 
 // MARK: Readiness, state
 
@@ -177,10 +194,16 @@ static inline int fs_sys_poll_look(struct pollfd *_Nonnull descriptors, size_t c
 
 /// epoll_ctl, when `set` or `fd` is not the kernel's alone.
 int64_t fs_epoll_ctl(int set, int operation, int fd, struct epoll_event *_Nullable event);
+/// Makes an epoll set that the kernel alone serves one that this library knows; whether it is an epoll
+/// set at all.
+bool fs_epoll_known(int fd);
 /// epoll_wait, epoll_pwait, epoll_pwait2 on a set that is not the kernel's alone; `timeout` in
 /// nanoseconds, negative for none.
 int64_t fs_epoll_wait(int set, struct epoll_event *_Nullable events, int capacity, int64_t timeout,
                       const sigset_t *_Nullable mask);
+/// What libc's epoll_wait has found (`found` events) in a set that has become one of ours meanwhile.
+int64_t fs_epoll_waited(int set, struct epoll_event *_Nonnull events, int capacity, int found,
+                        uint64_t deadline, const sigset_t *_Nullable mask);
 /// poll, ppoll, select, pselect when at least one descriptor is not the kernel's alone. `scratch`
 /// has room for `count` + 1.
 int64_t fs_poll(struct pollfd *_Nonnull descriptors, size_t count, int64_t timeout,

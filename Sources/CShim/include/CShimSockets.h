@@ -28,8 +28,6 @@ int64_t fs_sendmsg(int fd, const struct msghdr *_Nullable message, int flags);
 int64_t fs_sendfile(int out, int in, int64_t *_Nullable offset, size_t count);
 /// splice, tee, vmsplice, copy_file_range: -EINVAL when one end is accelerated.
 int64_t fs_splice(int in, int out);
-/// pread, pwrite, lseek: -ESPIPE when accelerated.
-int64_t fs_pread_check(int fd);
 
 int64_t fs_shutdown(int fd, int how);
 /// FS_PASS: the entry is cleared; close the kernel's descriptor.

@@ -20,12 +20,14 @@
   X(int, shutdown, (int fd, int how), (fd, how)) \
   X(ssize_t, read, (int fd, void *buffer, size_t count), (fd, buffer, count)) \
   X(ssize_t, readv, (int fd, const struct iovec *vectors, int count), (fd, vectors, count)) \
+  X(ssize_t, preadv2, (int fd, const struct iovec *vectors, int count, off_t position, int flags), (fd, vectors, count, position, flags)) \
   X(ssize_t, recv, (int fd, void *buffer, size_t count, int flags), (fd, buffer, count, flags)) \
   X(ssize_t, recvfrom, (int fd, void *buffer, size_t count, int flags, struct sockaddr *address, socklen_t *length), (fd, buffer, count, flags, address, length)) \
   X(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags)) \
   X(int, recvmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout), (fd, messages, count, flags, timeout)) \
   X(ssize_t, write, (int fd, const void *buffer, size_t count), (fd, buffer, count)) \
   X(ssize_t, writev, (int fd, const struct iovec *vectors, int count), (fd, vectors, count)) \
+  X(ssize_t, pwritev2, (int fd, const struct iovec *vectors, int count, off_t position, int flags), (fd, vectors, count, position, flags)) \
   X(ssize_t, send, (int fd, const void *buffer, size_t count, int flags), (fd, buffer, count, flags)) \
   X(ssize_t, sendto, (int fd, const void *buffer, size_t count, int flags, const struct sockaddr *address, socklen_t length), (fd, buffer, count, flags, address, length)) \
   X(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags)) \
@@ -42,7 +44,12 @@
   X(int, ioctl, (int fd, unsigned long request, long argument), (fd, request, argument)) \
   X(int, close_range, (unsigned first, unsigned last, int flags), (first, last, flags)) \
   X(void, closefrom, (int first), (first)) \
+  X(int, sockatmark, (int fd), (fd)) \
+  X(FILE *, fdopen, (int fd, const char *mode), (fd, mode)) \
+  X(int, fileno, (FILE *stream), (stream)) \
   X(int, fclose, (FILE *stream), (stream)) \
+  X(int, vdprintf, (int fd, const char *format, va_list arguments), (fd, format, arguments)) \
+  X(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list arguments), (fd, flag, format, arguments)) \
   X(int, poll, (struct pollfd *descriptors, nfds_t count, int timeout), (descriptors, count, timeout)) \
   X(int, ppoll, (struct pollfd *descriptors, nfds_t count, const struct timespec *timeout, const sigset_t *mask), (descriptors, count, timeout, mask)) \
   X(int, select, (int limit, fd_set *reads, fd_set *writes, fd_set *exceptions, struct timeval *timeout), (limit, reads, writes, exceptions, timeout)) \

@@ -39,6 +39,13 @@ public func fs_epoll_ctl(
   return memory.modifyLink(UInt32(number), set, fd, socket, event.pointee)
 }
 
+/// Before an epoll set is duplicated.
+@c @implementation
+public func fs_epoll_known(_ fd: Int32) -> Bool {
+  guard isInitialized, let memory = ReadinessMemory.current else { return false }
+  return memory.ensureSet(fd) > 0
+}
+
 /// A set as a member of a set. The kernel does it; the inner one, if it watches descriptors of
 /// ours, has to become readable when they are ready.
 private func controlNested(

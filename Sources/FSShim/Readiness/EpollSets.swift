@@ -29,6 +29,8 @@ extension ReadinessMemory {
     prepare(number, descriptor: descriptor, wake: wake)
     descriptorAssign(
       descriptor, kind: .epoll, index: number, closeOnExec: flags & FD_CLOEXEC != 0)
+    // Whoever sleeps in it by way of libc has to sleep here: fs_epoll_waited.
+    if fs_epoll_sleepers(descriptor) > 0 { fs_sys_ring(wake) }
     return Int64(number)
   }
 
@@ -116,13 +118,15 @@ extension ReadinessMemory {
   }
 }
 
-/// `newDescriptor` is a duplicate of a descriptor of an epoll set.
-func epollDuplicated(_ index: Int32, _ newDescriptor: Int32) {
-  guard let memory = ReadinessMemory.existing else { return }
-  let number = UInt32(bitPattern: index)
-  guard Lock.acquire(memory.setLock(number)) else { return }
-  memory.set(number).pointee.references += 1
-  Lock.release(memory.setLock(number))
+/// `copy` is a duplicate of a descriptor of an epoll set, whose entry in the table is given.
+func epollDuplicated(_ entry: DescriptorEntry, _ copy: Int32, _ closeOnExec: Bool) {
+  // Above the limit of numbers it would be the kernel's alone: a set of the kernel's members.
+  guard copy < FS_DESCRIPTOR_LIMIT, let memory = ReadinessMemory.existing,
+    Lock.acquire(memory.setLock(entry.index))
+  else { return }
+  memory.set(entry.index).pointee.references += 1
+  Lock.release(memory.setLock(entry.index))
+  descriptorAssign(copy, kind: .epoll, index: entry.index, closeOnExec: closeOnExec)
 }
 
 /// A descriptor of an epoll set is about to be closed; its entry in the table is cleared already.

@@ -24,6 +24,21 @@ public func fs_epoll_wait(
   return wait.run(timeout: timeout, mask: mask)
 }
 
+/// What a thread that was in libc's epoll_wait(2) has found, in a set that meanwhile has become one of
+/// ours: what of it is the application's, or what comes before the deadline.
+@c @implementation
+public func fs_epoll_waited(
+  _ set: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int32, _ found: Int32,
+  _ deadline: UInt64, _ mask: UnsafePointer<sigset_t>?
+) -> Int64 {
+  let index = epollIndex(set)
+  guard index > 0, let memory = ReadinessMemory.existing else { return Int64(found) }
+  let wait = EpollWait(
+    memory: memory, number: UInt32(index), descriptor: set, events: events,
+    capacity: Int(capacity))
+  return wait.goOn(found: Int(found), until: deadline, mask: mask)
+}
+
 /// One call of epoll_wait(2).
 private struct EpollWait {
   let memory: ReadinessMemory
@@ -46,6 +61,21 @@ private struct EpollWait {
       let found = gather()
       if found > 0 { return Int64(found) }
     }
+    return sleepOften(until: deadline, mask: mask)
+  }
+
+  /// Goes on where libc's epoll_wait has left off.
+  func goOn(found: Int, until deadline: UInt64, mask: UnsafePointer<sigset_t>?) -> Int64 {
+    // Others who sleep like this have to come here too; each wakes the next.
+    if fs_epoll_sleepers(descriptor) > 0 { fs_sys_ring(set.pointee.wakeDescriptor) }
+    let kept = takeSentinels(found)
+    drain()
+    let count = kept + collect(from: kept)
+    if count > 0 { return Int64(count) }
+    return sleepOften(until: deadline, mask: mask)
+  }
+
+  private func sleepOften(until deadline: UInt64, mask: UnsafePointer<sigset_t>?) -> Int64 {
     while true {
       let result = sleep(until: deadline, mask: mask)
       if result != 0 { return Int64(result) }
@@ -72,6 +102,13 @@ private struct EpollWait {
     return count
   }
 
+  /// How many of ours are ready, so many as there is room for.
+  private func countReady() -> Int {
+    guard Lock.acquire(memory.setLock(number)) else { return capacity }
+    defer { Lock.release(memory.setLock(number)) }
+    return memory.countReady(set, atMost: capacity)
+  }
+
   /// Whether something of ours really is ready; a level-triggered link that was read empty is still
   /// in the list.
   private func hasReady() -> Bool {
@@ -90,7 +127,10 @@ private struct EpollWait {
     if set.pointee.nested == 0 && fs_ticks() &- set.pointee.lastLook <= fs_ticks_per_look() {
       return collect(from: 0)
     }
-    if capacity > 1 { return look(atMost: capacity / 2) }
+    if capacity > 1 {
+      // Room that ours do not need is the kernel's as well.
+      return look(atMost: max(capacity / 2, capacity - countReady()))
+    }
     set.pointee.kernelTurn.toggle()
     return set.pointee.kernelTurn ? look(atMost: 1) : collect(from: 0)
   }

@@ -26,6 +26,8 @@ private struct Poll {
   let scratch: UnsafeMutablePointer<pollfd>
   /// Whether the kernel has anything to be asked for but the waiter.
   var hasKernelSide = false
+  /// Whether epoll sets of ours are among the descriptors.
+  var hasSets = false
   var channels = ChannelBits()
 
   /// Finds out who is responsible for which descriptor.
@@ -39,6 +41,7 @@ private struct Poll {
         scratch[i].fd = -1
       case .epoll:
         hasKernelSide = true
+        hasSets = true
         insertChannels(ofSet: UInt32(bitPattern: epollIndex(fd)), descriptor: fd)
       case .none:
         if fd >= 0 { hasKernelSide = true }
@@ -69,23 +72,28 @@ private struct Poll {
   func run(timeout: Int64, mask: UnsafePointer<sigset_t>?) -> Int64 {
     var deadline = UInt64.max
     var ready = look(ownOnly: false)
-    if ready != 0 || timeout == 0 { return Int64(ready) }
-    if timeout > 0 { deadline = monotonicNow() &+ UInt64(timeout) }
+    // With a mask of its own the call is interrupted by a signal that pends, also if it does not wait.
+    if ready != 0 || timeout == 0 && mask == nil { return Int64(ready) }
+    if timeout >= 0 { deadline = monotonicNow() &+ UInt64(timeout) }
     let number = memory.threadWaiter()
     if number == 0 { return Int64(-ENOMEM) }
     let waiter = memory.waiter(number)
     channels.forEach { waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor) }
+    var hasAsked = false
     while true {
       let isQuiet = begin()
       var result: Int32 = 0
       if isQuiet && look(ownOnly: true) == 0 {
         result = sleep(number, until: deadline, mask: mask)
+        hasAsked = result == 0
       }
       end()
       if result < 0 { return Int64(result) }
       ready = look(ownOnly: false)
       if ready != 0 { return Int64(ready) }
-      if deadline != .max && monotonicNow() >= deadline { return 0 }
+      // Only the kernel knows of signals.
+      let isAnswered = hasAsked || mask == nil
+      if isAnswered && deadline != .max && monotonicNow() >= deadline { return 0 }
     }
   }
 
@@ -95,6 +103,7 @@ private struct Poll {
   /// not drain.
   private func look(ownOnly: Bool) -> Int32 {
     if !ownOnly {
+      if hasSets { takeRings() }
       channels.drain()
       if hasKernelSide {
         let result = fs_sys_poll_look(scratch, count)
@@ -108,6 +117,14 @@ private struct Poll {
       if bits != 0 { ready += 1 }
     }
     return ready
+  }
+
+  /// Makes sure that what the kernel says of epoll sets is said of their descriptors and not of the
+  /// shim's own in them.
+  private func takeRings() {
+    for i in 0..<count where descriptorKind(descriptors[i].fd) == .epoll {
+      memory.takeRings(UInt32(bitPattern: epollIndex(descriptors[i].fd)))
+    }
   }
 
   private func readiness(_ i: Int) -> Int16 {
@@ -197,7 +214,8 @@ private struct Poll {
   {
     let left = remaining(until: deadline)
     let waiter = memory.waiter(number).pointee.descriptor
-    if !hasKernelSide {
+    // Without any time epoll_wait(2) does not look for signals, poll(2) does.
+    if !hasKernelSide && left != 0 {
       return withEdgeBuffer { edges, capacity in
         let result = fs_next_epoll_wait(waiter, edges, capacity, left, mask)
         if result > 0 { memory.react(edges, Int(result)) }

@@ -99,10 +99,20 @@ extension ReadinessMemory {
         appendReady(number, to: set)
       }
     }
-    // What did not fit is for another thread that sleeps in the set, and keeps the set readable for
-    // whatever it is a member of.
-    let isLeft = set.pointee.nested > 0 ? set.pointee.readyCount > 0 : left > 0
-    if isLeft { wake(set) }
+    // What did not fit, and what is level-triggered and may still be ready, is also for another thread
+    // that sleeps in the set, and keeps the set readable for whatever it is a member of.
+    if count > 0 && set.pointee.readyCount > 0 { wake(set) }
+    return count
+  }
+
+  /// How many in the ready list really are ready; not more than `limit`.
+  func countReady(_ set: EpollSetPointer, atMost limit: Int) -> Int {
+    var count = 0
+    var number = set.pointee.readyHead
+    while number != 0, count < limit {
+      if readiness(of: link(number)) != 0 { count += 1 }
+      number = link(number).pointee.nextReady
+    }
     return count
   }
 

@@ -89,4 +89,20 @@ extension ReadinessMemory {
     set.pointee.channelCount -= 1
     if sleepers(set) > 0 { _ = channelWaitersAdd(channel, -1) }
   }
+
+  /// Takes the rings that stand in the kernel's part of a set, so that it is readable only if a
+  /// descriptor of the kernel's in it is ready, and does what they were rung for: the channels' events
+  /// come in, and whoever sleeps for them is woken by his set or socket. No lock is held.
+  func takeRings(_ number: UInt32) {
+    let set = set(number)
+    for i in 0..<Int(set.pointee.channelCount) {
+      let channel = Int32(set.pointee.channels[i])
+      if channelIsOpen(channel) { fs_sys_unring(channelWakeDescriptor(channel)) }
+      drainChannel(channel)
+    }
+    guard Lock.acquire(setLock(number)) else { return }
+    fs_sys_unring(set.pointee.wakeDescriptor)
+    if hasReady(set) { wake(set) }
+    Lock.release(setLock(number))
+  }
 }

@@ -97,13 +97,22 @@ struct VectorCursor {
   private var offset = 0
   /// Bytes from here to the end.
   private(set) var bytesLeft: Int
+  /// Whether every length is one: not more than half of the address space, as import_iovec of Linux
+  /// wants it.
+  let isValid: Bool
 
   @inline(__always)
   init(_ vectors: UnsafePointer<iovec>, _ count: Int) {
     vector = vectors
     vectorsLeft = count
     bytesLeft = 0
-    for position in 0..<count { bytesLeft &+= Int(vectors[position].iov_len) }
+    var signs = 0
+    for position in 0..<count {
+      let length = Int(bitPattern: UInt(vectors[position].iov_len))
+      bytesLeft &+= length
+      signs |= length
+    }
+    isValid = signs >= 0 && bytesLeft >= 0
   }
 
   /// Copies bytes to or from here, and goes on behind them. There are as many.

@@ -16,7 +16,7 @@ private func duplicate(_ fd: Int32, minimum: Int, closeOnExec: Bool) -> Int64 {
     let copy = fs_sys_fcntl(fd, closeOnExec ? F_DUPFD_CLOEXEC : F_DUPFD, minimum)
     guard copy >= 0 else { return Int64(copy) }
     fs_descriptor_created(copy)
-    epollDuplicated(Int32(entry.index), copy)
+    epollDuplicated(entry, copy, closeOnExec)
     return Int64(copy)
   case .undecided, .listener, .connection:
     return withSocket(fd) { socket, entry in
@@ -69,7 +69,7 @@ public func fs_dup3(_ fd: Int32, _ to: Int32, _ flags: Int32, _ isDup2: Int32) -
   if source.raw == 0 { return Int64(fs_sys_dup3(fd, to, flags)) }
   if source.kind == .epoll {
     let result = fs_sys_dup3(fd, to, flags)
-    if result >= 0 { epollDuplicated(Int32(source.index), to) }
+    if result >= 0 { epollDuplicated(source, to, flags & O_CLOEXEC != 0) }
     return Int64(result)
   }
   return withSocket(fd) { socket, entry in

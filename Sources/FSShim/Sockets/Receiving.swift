@@ -44,7 +44,7 @@ public func fs_recvmsg(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>?, _ 
   }
   if result >= 0 {
     message.pointee.msg_namelen = 0
-    message.pointee.msg_flags = flags & Flag.outOfBand
+    message.pointee.msg_flags = flags & (Flag.outOfBand | Flag.closeOnExec)
     let left = bytesLeft(fd)
     if left < 0 || !putBytesLeft(Int32(clamping: left), message) {
       message.pointee.msg_controllen = 0
@@ -89,12 +89,14 @@ private enum Flag {
   static var dontWait: Int32 { 0x40 }
   static var waitAll: Int32 { 0x100 }
   static var errorQueue: Int32 { 0x2000 }
+  static var closeOnExec: Int32 { 0x4000_0000 }
 }
 
 private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int, _ flags: Int32)
   -> Int64
 {
   var cursor = VectorCursor(vectors, count)
+  guard cursor.isValid else { return failure(EINVAL) }
   let wanted = Int64(cursor.bytesLeft)
   var total: Int64 = 0
   var limit: UInt64 = 0

@@ -48,6 +48,7 @@ private func transmit(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int
   -> Int64
 {
   var cursor = VectorCursor(vectors, count)
+  guard cursor.isValid else { return failure(EINVAL) }
   return sendAll(fd, flags) { socket, channel, isFirst in
     sendNow(socket, channel, &cursor, flags, isFirst)
   } isComplete: {
@@ -219,7 +220,10 @@ public func fs_sendfile(
   if descriptorKind(source) == .connection { return failure(EINVAL) }
   guard descriptorKind(out) == .connection else { return pass }
   let start = offset?.pointee ?? Int64(fs_sys_lseek(source, 0, SEEK_CUR))
-  guard start >= 0 else { return start == failure(ESPIPE) ? failure(EINVAL) : start }
+  guard start >= 0 else {
+    return offset != nil || start == failure(ESPIPE) ? failure(EINVAL) : start
+  }
+  if count == 0 { return 0 }
   var position = start
   // What the kernel sends at most in one call.
   let end = start + Int64(min(count, 0x7fff_f000))
@@ -341,10 +345,4 @@ private func queueChunks(
 public func fs_splice(_ source: Int32, _ out: Int32) -> Int64 {
   descriptorKind(source) == .connection || descriptorKind(out) == .connection
     ? failure(EINVAL) : pass
-}
-
-/// pread(2), pwrite(2), lseek(2): a socket has no position.
-@c @implementation
-public func fs_pread_check(_ fd: Int32) -> Int64 {
-  descriptorKind(fd) == .connection ? failure(ESPIPE) : pass
 }
