@@ -30,6 +30,16 @@ public enum DeviceError: Error, Equatable, CustomStringConvertible {
     }
   }
 
+  /// The errno value that says it best.
+  public var code: Int32 {
+    switch self {
+    case .noSuchInterface: ENODEV
+    case .alreadyAttached, .queueBusy: EBUSY
+    case .unsupported: EOPNOTSUPP
+    case .system(_, _, let code): code
+    }
+  }
+
   /// What the C library says about an error number.
   static func text(of code: Int32) -> String {
     unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"

@@ -34,6 +34,10 @@ extension Serially {
         ("unknown kind", changed { $0.kind = 99 }),
         ("the daemon's own kind", changed { $0.kind = ControlKind.invite.rawValue }),
         ("not introduced", changed { $0.kind = ControlKind.channel.rawValue }),
+        ("fork, not introduced", changed { $0.kind = ControlKind.fork.rawValue }),
+        ("adopt, not introduced", changed { $0.kind = ControlKind.adopt.rawValue }),
+        ("surrender, not introduced", changed { $0.kind = ControlKind.surrender.rawValue }),
+        ("disown, not introduced", changed { $0.kind = ControlKind.disown.rawValue }),
       ]
       for packet in packets {
         let client = try server.connect()
@@ -51,7 +55,8 @@ extension Serially {
       let server = try TestServer()
       let descriptor = try EventDescriptor().descriptor
       let cases: [(kind: ControlKind, count: Int)] = [
-        (.hello, 1), (.listen, 0), (.listen, 2), (.statistics, 8), (.hello, 12),
+        (.hello, 1), (.listen, 0), (.listen, 2), (.statistics, 8), (.hello, 12), (.fork, 1),
+        (.adopt, 1), (.surrender, 2), (.disown, 1),
       ]
       let before = openDescriptors()
       for (kind, count) in cases {
@@ -63,6 +68,35 @@ extension Serially {
       }
       server.run()
       #expect(openDescriptors() == before)
+    }
+
+    /// Fields of requests about shared connections may hold anything.
+    @Test func nonsenseAboutConnectionsIsAnswered() throws {
+      let server = try TestServer(engines: 2)
+      let owner = try server.connect()
+      _ = try owner.ask(.hello)
+      _ = try owner.ask(.channel)
+      let reply = try #require(try owner.ask(.fork))
+      let child = TestClient(server, socket: reply.descriptors[0])
+      var generator = SystemRandomNumberGenerator()
+      for client in [owner, child] {
+        for _ in 0..<200 {
+          let kind = [ControlKind.adopt, .surrender, .disown].randomElement(using: &generator)
+          let answer = try client.ask(kind ?? .adopt) {
+            $0.engine = UInt32.random(in: 0...3, using: &generator)
+            $0.channel = .random(in: 0 ... .max, using: &generator)
+            $0.flags = .random(in: 0 ... .max, using: &generator)
+            $0.localPort = .random(in: 0 ... .max, using: &generator)
+            $0.remotePort = .random(in: 0 ... .max, using: &generator)
+            $0.localHigh = .random(in: 0 ... .max, using: &generator)
+            $0.addressLow = .random(in: 0 ... .max, using: &generator)
+          }
+          let status = try #require(answer).message.status
+          #expect([0, ENOENT, ESRCH, EINVAL].contains(status))
+          #expect(answer?.descriptors.isEmpty == true)
+        }
+      }
+      #expect(server.made.requests.isEmpty && server.server.held.count == 0)
     }
 
     @Test func nothingLeaksOverManyRequests() throws {

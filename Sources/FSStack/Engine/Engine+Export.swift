@@ -10,6 +10,8 @@ extension Engine {
     case unknown
     /// It is being opened.
     case opening
+    /// Both of its ends are in this engine, and only one is asked for.
+    case loopback
   }
 
   /// Who may dispose of connections: a channel, of what it had before a moment.
@@ -49,6 +51,7 @@ extension Engine {
     catchUp(connections[candidate].channel, now: now)
     guard let id = find(flow, hash: hash), isClaimed(id, claims) else { return .failure(.unknown) }
     guard connections[id].state >= .established else { return .failure(.opening) }
+    guard connections[id].interface != loopback else { return .failure(.loopback) }
     let exported = description(of: id, now: now)
     counters.exported += 1
     moved.insert(flow, hash: hash, now: now)
@@ -100,6 +103,7 @@ extension Engine {
       isWriteShut: connection.flags.contains(.finQueued), unread: unreadBytes(id),
       unacknowledged: Array(queued[..<sent]), unsent: Array(queued[sent...]),
       listener: connection.acceptedBy == .max ? nil : connection.acceptedBy,
+      channel: connection.channel,
       ownedSince: connection.ownedSince)
   }
 
@@ -208,6 +212,8 @@ public struct ExportedConnection: Equatable, Sendable {
   public var unsent: [UInt8]
   /// The listener that it was accepted from.
   public var listener: UInt32?
+  /// The channel that it was of.
+  public var channel: ChannelID
   /// When it came to its owner.
   public var ownedSince: Instant
 }

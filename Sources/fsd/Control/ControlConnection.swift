@@ -32,6 +32,12 @@ final class ControlConnection {
   /// It has said `goodbye`: its connections are closed, not reset.
   var saidGoodbye = false
   var channels: [ChannelEntry] = []
+  /// It came with a fork: its process may be any that has been given the descriptor.
+  var isHeir = false
+  /// Whose connections it may have.
+  var inheritances: [Inheritance] = []
+  /// What of them it has closed.
+  var disowned: Set<FlowAddress> = []
   /// The request that waits for the daemon's end.
   var stopRequest: UInt32?
 

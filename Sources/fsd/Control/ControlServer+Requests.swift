@@ -47,7 +47,9 @@ extension ControlServer {
 
   /// Root and the daemon's own user may end it.
   private func mayStop(_ connection: ControlConnection) -> Bool {
-    connection.peer.user == 0 || connection.peer.user == geteuid()
+    // What has been inherited may be in the hands of another user.
+    guard !connection.isHeir else { return false }
+    return connection.peer.user == 0 || connection.peer.user == geteuid()
   }
 
   private func handleApplication(
@@ -73,7 +75,10 @@ extension ControlServer {
       }
       reply.message.routeGeneration = services.paths.generation
     case .goodbye: connection.saidGoodbye = true
-    case .fork, .adopt, .surrender, .disown: reply.message.status = EOPNOTSUPP
+    case .fork: fork(connection, reply: &reply)
+    case .adopt: adopt(packet.message, for: connection, reply: &reply)
+    case .surrender: surrender(packet.message, of: connection, reply: &reply)
+    case .disown: disown(packet.message, by: connection)
     case .hello, .invite, .statistics, .status, .stop: break
     }
   }

@@ -1,4 +1,5 @@
 import CLinux
+import FSDevice
 import FSRing
 import FSStack
 import Glibc
@@ -18,6 +19,10 @@ final class ControlServer {
     /// JSON for `fsd status` and `fsd stats`.
     var status: () -> JSON
     var statistics: () -> JSON
+    /// Makes the kernel's socket for a connection: of AF_INET6 or by its addresses, for which user.
+    var kernelSocket: (ExportedConnection, Bool, UInt32) throws(DeviceError) -> Int32
+    /// The kernel will have a connection of its own on a port.
+    var expectKernelFlow: (UInt16) -> Void
     /// Begins the daemon's end.
     var stop: () -> Void
   }
@@ -34,6 +39,9 @@ final class ControlServer {
   private(set) var connections: [ProcessNumber: ControlConnection] = [:]
   private var nextNumber: UInt64 = 1
   private var ticks: UInt64 = 0
+  /// Sockets of connections that the kernel has taken over, for those who may ask for them.
+  var held = HeldConnections()
+  var handOvers = KernelHandOverCounters()
 
   /// Serves `listener` in `loop`.
   init(listener: Descriptor, loop: EventLoop, services: Services) throws(SystemError) {
@@ -65,20 +73,27 @@ final class ControlServer {
     }
     let socket = Descriptor(adopting: number)
     do {
-      let peer = try ControlConnection.peer(of: number)
-      let ofUser = connections.values.count { $0.peer.user == peer.user }
-      guard connections.count < Self.connectionLimit, peer.user == 0 || ofUser < Self.userLimit
-      else { throw SystemError("too many connections", code: EMFILE) }
-      let connection = ControlConnection(
-        number: ProcessNumber(value: nextNumber), socket: socket, peer: peer)
-      nextNumber += 1
-      connection.token = try loop.add(number) { [unowned self, unowned connection] in
-        receive(connection)
-      }
-      connections[connection.number] = connection
+      _ = try add(socket, peer: ControlConnection.peer(of: number))
     } catch {
       Log.note("control connection refused: \(error)")
     }
+  }
+
+  /// Takes up a connection.
+  func add(
+    _ socket: Descriptor, peer: ControlConnection.Peer
+  ) throws(SystemError) -> ControlConnection {
+    let ofUser = connections.values.count { $0.peer.user == peer.user }
+    guard connections.count < Self.connectionLimit, peer.user == 0 || ofUser < Self.userLimit
+    else { throw SystemError("too many connections", code: EMFILE) }
+    let connection = ControlConnection(
+      number: ProcessNumber(value: nextNumber), socket: socket, peer: peer)
+    nextNumber += 1
+    connection.token = try loop.add(socket.number) { [unowned self, unowned connection] in
+      receive(connection)
+    }
+    connections[connection.number] = connection
+    return connection
   }
 
   private func receive(_ connection: ControlConnection) {
@@ -104,6 +119,7 @@ final class ControlServer {
     }
     loop.remove(connection.token, descriptor: connection.socket.number)
     services.listeners.processGone(connection.number)
+    handOverConnections(of: connection)
     for entry in connection.channels {
       services.engines[entry.engine].detach(
         entry.id, abort: !connection.saidGoodbye || reason != nil)

@@ -29,6 +29,20 @@ enum ControlSocket {
     return socket
   }
 
+  /// Both ends of a connection; ours does not block.
+  static func pair() throws(SystemError) -> (ours: Descriptor, theirs: Descriptor) {
+    var numbers: (Int32, Int32) = (-1, -1)
+    let result = unsafe withUnsafeMutableBytes(of: &numbers) {
+      unsafe socketpair(
+        AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0,
+        $0.bindMemory(to: Int32.self).baseAddress)
+    }
+    guard result == 0 else { throw SystemError("socketpair") }
+    let ends = (ours: Descriptor(adopting: numbers.0), theirs: Descriptor(adopting: numbers.1))
+    guard fcntl(ends.ours.number, F_SETFL, O_NONBLOCK) == 0 else { throw SystemError("fcntl") }
+    return ends
+  }
+
   private static func make() throws(SystemError) -> Descriptor {
     let number = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard number >= 0 else { throw SystemError("socket") }

@@ -16,6 +16,15 @@ protocol EngineControl: AnyObject {
   /// follows when the last of them is gone.
   func detach(_ channel: ChannelID, abort: Bool)
 
+  /// Carries out what the channel's application has asked for until now.
+  func catchUp(_ channel: ChannelID)
+  /// Gives a connection up, if one of the claims is on it.
+  func exportConnection(
+    _ flow: FlowAddress, _ claims: [Engine.ExportClaim]
+  ) -> Result<ExportedConnection, Engine.ExportRefusal>
+  /// The connections that a claim is on.
+  func exportableConnections(_ claim: Engine.ExportClaim) -> [FlowAddress]
+
   func addListener(_ listener: ListenerDescription)
   /// Its options or its backlog are others than before.
   func updateListener(_ listener: ListenerDescription)

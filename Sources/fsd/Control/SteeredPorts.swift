@@ -131,6 +131,19 @@ final class SteeredPorts {
     }
   }
 
+  /// The kernel is about to have a connection of its own on a port: it is asked about each packet there
+  /// until a review finds that it has none.
+  func expectKernelFlow(onPort port: UInt16) {
+    for (key, entry) in entries where key.port == port && entry.treatment == .all {
+      do {
+        try steering.setPort(key.address, key.port, .exceptKernelFlows)
+        entries[key]?.treatment = .exceptKernelFlows
+      } catch {
+        Log.note("port \(key.port): \(error)")
+      }
+    }
+  }
+
   /// The kernel has no connections on these ports: it need not be asked about each packet.
   private func relax(_ ports: Set<UInt16>) {
     for (key, entry) in entries

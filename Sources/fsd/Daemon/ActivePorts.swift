@@ -22,6 +22,13 @@ final class ActivePorts {
     }
   }
 
+  /// The kernel is about to have a connection of its own on a port.
+  func expectKernelFlow(onPort port: UInt16) {
+    guard range.contains(port), !isCareful else { return }
+    isCareful = true
+    steer()
+  }
+
   /// Looks whether the kernel has sockets in the range. While it has, it is asked about each packet,
   /// which costs time.
   func review() {

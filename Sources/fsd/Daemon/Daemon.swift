@@ -267,6 +267,10 @@ extension Daemon {
           processors: plan.processors,
           siblings: Topology.siblings(of: try ProcessorSet.allowed().members)),
         status: { [unowned self] in status() }, statistics: { [unowned self] in statistics() },
+        kernelSocket: { connection, isIPv6, user throws(DeviceError) in
+          try KernelConnection.make(connection, isIPv6: isIPv6, user: user)
+        },
+        expectKernelFlow: { [unowned self] in activePorts?.expectKernelFlow(onPort: $0) },
         stop: { [loop] in loop.stop() }))
     self.server = server
     // Undone last: who asked for the end learns of it when everything else is undone.
@@ -292,6 +296,7 @@ extension Daemon {
           device.program.counters().entries.map { (Fields.snakeCase($0.name), $0.value) }
         )
       },
+      handOvers: server?.handOvers ?? KernelHandOverCounters(), held: server?.held.count ?? 0,
       uptimeNanoseconds: MonotonicClock.now - started)
   }
 

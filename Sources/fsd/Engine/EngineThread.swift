@@ -122,6 +122,20 @@ extension EngineThread {
     perform { $0.engine.detachChannel(channel, abort: abort, now: .current) }
   }
 
+  func catchUp(_ channel: ChannelID) {
+    perform { $0.engine.catchUp(channel, now: .current) }
+  }
+
+  func exportConnection(
+    _ flow: FlowAddress, _ claims: [Engine.ExportClaim]
+  ) -> Result<ExportedConnection, Engine.ExportRefusal> {
+    perform { $0.engine.exportConnection(flow, claims: claims, now: .current) }
+  }
+
+  func exportableConnections(_ claim: Engine.ExportClaim) -> [FlowAddress] {
+    perform { $0.engine.exportableConnections(claim) }
+  }
+
   func addListener(_ listener: ListenerDescription) {
     perform {
       $0.engine.addListener(

@@ -5,6 +5,7 @@ enum StatisticsReport {
   /// Puts together what the engines and the XDP programs have counted.
   static func make(
     engines: [EngineSnapshot], programs: [(interface: String, counters: [(String, UInt64)])],
+    handOvers: KernelHandOverCounters = KernelHandOverCounters(), held: Int = 0,
     uptimeNanoseconds: UInt64
   ) -> JSON {
     let each = engines.map(engine)
@@ -25,6 +26,11 @@ enum StatisticsReport {
                 JSON.Member("processor", .count(snapshot.processor)),
               ] + values.members + [sockets(snapshot)])
           })),
+      JSON.Member(
+        "kernel_hand_overs",
+        .object(
+          Fields.of(handOvers).map { JSON.Member($0.name, .count($0.value)) }
+            + [JSON.Member("held", .count(held))])),
       JSON.Member(
         "xdp",
         .object(

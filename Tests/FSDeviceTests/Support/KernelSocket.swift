@@ -5,7 +5,7 @@ import Glibc
 final class KernelSocket {
   let descriptor: Int32
 
-  private init(descriptor: Int32) {
+  init(descriptor: Int32) {
     self.descriptor = descriptor
     var limit = timeval(tv_sec: 2, tv_usec: 0)
     for option in [SO_RCVTIMEO, SO_SNDTIMEO] {

@@ -39,6 +39,30 @@ final class ImitationEngine: EngineControl {
     detached.append((channel, abort))
   }
 
+  /// Connections that can be exported, and their channels.
+  var exportable: [FlowAddress: ExportedConnection] = [:]
+  var catchUps = 0
+
+  func catchUp(_ channel: ChannelID) { catchUps += 1 }
+
+  func exportConnection(
+    _ flow: FlowAddress, _ claims: [Engine.ExportClaim]
+  ) -> Result<ExportedConnection, Engine.ExportRefusal> {
+    guard let found = exportable[flow], claims.contains(where: { isOn($0, found) }) else {
+      return .failure(.unknown)
+    }
+    exportable[flow] = nil
+    return .success(found)
+  }
+
+  func exportableConnections(_ claim: Engine.ExportClaim) -> [FlowAddress] {
+    exportable.values.filter { isOn(claim, $0) }.map(\.address)
+  }
+
+  private func isOn(_ claim: Engine.ExportClaim, _ connection: ExportedConnection) -> Bool {
+    claim.channel == connection.channel && connection.ownedSince <= claim.before
+  }
+
   func addListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
   func updateListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
   func removeListener(_ number: UInt32) { listeners[number] = nil }

@@ -1,4 +1,5 @@
 import CLinux
+@testable import FSDevice
 import FSRing
 import FSStack
 import Glibc
@@ -14,6 +15,7 @@ final class TestServer {
   let steering = ImitationSteering()
   let network = ImitationNetwork()
   let server: ControlServer
+  let made = ImitationSockets()
 
   init(engines count: Int = 1) throws {
     directory = try TemporaryDirectory()
@@ -23,6 +25,7 @@ final class TestServer {
     let paths = PathDirectory(
       engines: engines, network: network, interfaces: [ImitationNetwork.interface])
     let engines = engines
+    let made = made
     server = try ControlServer(
       listener: try ControlSocket.listen(at: directory.path + "/fsd.sock"), loop: loop,
       services: ControlServer.Services(
@@ -34,6 +37,10 @@ final class TestServer {
           StatisticsReport.make(
             engines: engines.map { $0.snapshot() }, programs: [], uptimeNanoseconds: 0)
         },
+        kernelSocket: { connection, isIPv6, user throws(DeviceError) in
+          try made.make(connection, isIPv6, user)
+        },
+        expectKernelFlow: { made.ports.append($0) },
         stop: { counter.value += 1 }))
     stopCounter = counter
   }
@@ -53,15 +60,50 @@ final class TestServer {
   func connect() throws -> TestClient { try TestClient(self) }
 }
 
+/// The kernel's sockets for exported connections: ends of pipes.
+final class ImitationSockets {
+  /// The other ends, by the port of the peer: gone when no one has the socket any more.
+  var ends: [UInt16: Descriptor] = [:]
+  /// Whether it was to be of AF_INET6, and whose.
+  var requests: [(isIPv6: Bool, user: UInt32)] = []
+  /// Ports on which the kernel was said to get connections.
+  var ports: [UInt16] = []
+  var fails = false
+
+  func make(
+    _ connection: ExportedConnection, _ isIPv6: Bool, _ user: UInt32
+  ) throws(DeviceError) -> Int32 {
+    if fails { throw .system(operation: "binding", subject: "a test", errno: EADDRINUSE) }
+    requests.append((isIPv6, user))
+    var numbers: [Int32] = [0, 0]
+    guard unsafe pipe(&numbers) == 0 else { throw .unsupported("no pipe") }
+    ends[connection.address.remotePort] = Descriptor(adopting: numbers[0])
+    return numbers[1]
+  }
+
+  /// Whether someone still has the socket for a peer's port.
+  func isOpen(_ port: UInt16) -> Bool {
+    guard let end = ends[port] else { return false }
+    var entry = pollfd(fd: end.number, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&entry, 1, 0) == 0
+  }
+}
+
 /// A process with the shim, as far as the control socket is concerned.
 final class TestClient {
   let socket: Descriptor
-  private let server: TestServer
+  let server: TestServer
   private var request: UInt32 = 0
 
   init(_ server: TestServer) throws {
     self.server = server
     socket = try ControlSocket.connect(to: server.directory.path + "/fsd.sock")
+  }
+
+  /// One whose connection has come from elsewhere.
+  init(_ server: TestServer, socket: Descriptor) {
+    self.server = server
+    self.socket = socket
   }
 
   /// What comes next; `.empty` if nothing does.

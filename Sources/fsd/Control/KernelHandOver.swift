@@ -1,0 +1,272 @@
+import FSDevice
+import FSRing
+import FSStack
+import Glibc
+
+/// What a process has of another's connections by fork(2): those of `process` that were there
+/// `before` a moment.
+struct Inheritance: Equatable, Sendable {
+  var process: ProcessNumber
+  var before: Instant
+}
+
+/// What has become of connections that processes share. Totals since the start.
+struct KernelHandOverCounters: BitwiseCopyable, Sendable {
+  /// Handed over because their owner wanted it: exec, SCM_RIGHTS.
+  var forOwners: UInt64 = 0
+  /// Because a process used what it had inherited.
+  var forHeirs: UInt64 = 0
+  /// Because their owner closed them while others may have them.
+  var surrendered: UInt64 = 0
+  /// Because their owner has ended while others may have them.
+  var ownersGone: UInt64 = 0
+  /// Of which the kernel would have no socket: they were reset.
+  var failed: UInt64 = 0
+}
+
+/// Connections that are the kernel's now, and whose sockets some process may still fetch.
+struct HeldConnections {
+  private struct Held {
+    var socket: Descriptor
+    var waiting: Set<ProcessNumber>
+  }
+
+  private var held: [FlowAddress: Held] = [:]
+  private var flows: [ProcessNumber: Set<FlowAddress>] = [:]
+
+  /// Sockets that are held.
+  var count: Int { held.count }
+
+  /// Keeps a socket for the processes that may ask for it; for none, it closes.
+  mutating func hold(_ flow: FlowAddress, _ socket: Descriptor, for waiting: Set<ProcessNumber>) {
+    guard !waiting.isEmpty else { return }
+    held[flow] = Held(socket: socket, waiting: waiting)
+    for process in waiting { flows[process, default: []].insert(flow) }
+  }
+
+  /// The socket, if the process may still ask for it; then no more.
+  mutating func take(_ flow: FlowAddress, by process: ProcessNumber) -> Descriptor? {
+    guard var entry = held[flow], entry.waiting.remove(process) != nil else { return nil }
+    held[flow] = entry.waiting.isEmpty ? nil : entry
+    flows[process]?.remove(flow)
+    if flows[process]?.isEmpty == true { flows[process] = nil }
+    return entry.socket
+  }
+
+  /// The process will ask for nothing any more.
+  mutating func forget(_ process: ProcessNumber) {
+    for flow in flows[process] ?? [] { _ = take(flow, by: process) }
+  }
+
+  /// A child may ask for whatever its parent may.
+  mutating func inherit(_ child: ProcessNumber, from parent: ProcessNumber) {
+    for flow in flows[parent] ?? [] {
+      held[flow]?.waiting.insert(child)
+      flows[child, default: []].insert(flow)
+    }
+  }
+}
+
+// Connections that processes share become the kernel's: what requests ask for.
+
+extension ControlServer {
+  /// Copies that one process may say to have closed. Beyond, the last close of a connection is noticed
+  /// later, when the process ends.
+  private static let disownedLimit = 65536
+
+  /// A child is about to be made: its connection, of which the reply has the other end.
+  func fork(_ connection: ControlConnection, reply: inout ControlPacket) {
+    do throws(SystemError) {
+      // Everything that the process has done until now happened before the fork.
+      for entry in connection.channels { services.engines[entry.engine].catchUp(entry.id) }
+      let before = Instant.current
+      let ends = try ControlSocket.pair()
+      let child = try add(ends.ours, peer: connection.peer)
+      child.isApplication = true
+      child.isHeir = true
+      child.disowned = connection.disowned
+      child.inheritances = [Inheritance(process: connection.number, before: before)]
+      child.inheritances += connection.inheritances.filter { connections[$0.process] != nil }
+      held.inherit(child.number, from: connection.number)
+      reply.descriptors = [ends.theirs]
+    } catch {
+      reply.message.status = error.code
+    }
+  }
+
+  /// A process wants the kernel's socket of a connection.
+  func adopt(
+    _ message: ControlMessage, for connection: ControlConnection, reply: inout ControlPacket
+  ) {
+    let flow = FlowAddress(message)
+    if let socket = held.take(flow, by: connection.number) {
+      reply.descriptors = [socket]
+      return
+    }
+    guard services.engines.indices.contains(Int(message.engine)) else {
+      reply.message.status = EINVAL
+      return
+    }
+    var claims = claims(of: connection, on: Int(message.engine), before: .never)
+    if !connection.disowned.contains(flow) {
+      for inheritance in connection.inheritances {
+        guard let owner = connections[inheritance.process] else { continue }
+        claims += self.claims(of: owner, on: Int(message.engine), before: inheritance.before)
+      }
+    }
+    switch move(flow, message, claims, except: connection) {
+    case .success(let moved):
+      if moved.owner === connection {
+        handOvers.forOwners += 1
+      } else {
+        handOvers.forHeirs += 1
+      }
+      reply.descriptors = [moved.socket]
+    case .failure(let error): reply.message.status = error.code
+    }
+  }
+
+  /// A process closes a connection of its own, and wants to know whether others have it.
+  func surrender(
+    _ message: ControlMessage, of connection: ControlConnection, reply: inout ControlPacket
+  ) {
+    let flow = FlowAddress(message)
+    if held.take(flow, by: connection.number) != nil { return }
+    guard services.engines.indices.contains(Int(message.engine)) else {
+      reply.message.status = EINVAL
+      return
+    }
+    guard let before = heirs(of: connection, to: flow).map(\.before).max() else {
+      reply.message.status = ESRCH
+      return
+    }
+    let claims = claims(of: connection, on: Int(message.engine), before: before)
+    switch move(flow, message, claims, except: connection) {
+    case .success: handOvers.surrendered += 1
+    // No heir has it, or it is being opened and nobody can have used it.
+    case .failure(ErrnoValue(ENOENT)), .failure(ErrnoValue(EINPROGRESS)):
+      reply.message.status = ESRCH
+    case .failure(let error): reply.message.status = error.code
+    }
+  }
+
+  /// A process closes what it has never used.
+  func disown(_ message: ControlMessage, by connection: ControlConnection) {
+    let flow = FlowAddress(message)
+    if flow.localPort == 0, flow.remotePort == 0 {
+      held.forget(connection.number)
+      connection.inheritances.removeAll()
+      connection.disowned.removeAll()
+      return
+    }
+    if held.take(flow, by: connection.number) != nil { return }
+    guard !connection.inheritances.isEmpty, connection.disowned.count < Self.disownedLimit else {
+      return
+    }
+    connection.disowned.insert(flow)
+  }
+
+  /// A process has ended. What others may have of its connections goes on in the kernel.
+  func handOverConnections(of connection: ControlConnection) {
+    held.forget(connection.number)
+    let isInherited = connections.values.contains { heir in
+      heir.inheritances.contains { $0.process == connection.number }
+    }
+    guard isInherited else { return }
+    for (index, engine) in services.engines.enumerated() {
+      for claim in claims(of: connection, on: index, before: .never) {
+        for flow in engine.exportableConnections(claim) {
+          guard let before = heirs(of: connection, to: flow).map(\.before).max() else { continue }
+          var claim = claim
+          claim.before = before
+          var message = ControlMessage(.surrender, request: 0)
+          message.engine = UInt32(index)
+          if case .success = move(flow, message, [claim], except: connection) {
+            handOvers.ownersGone += 1
+          }
+        }
+      }
+    }
+  }
+
+  // MARK: The move
+
+  private struct Moved {
+    var socket: Descriptor
+    var owner: ControlConnection?
+  }
+
+  /// Makes a connection the kernel's, and holds its socket for all who may have it but one.
+  private func move(
+    _ flow: FlowAddress, _ message: ControlMessage, _ claims: [Engine.ExportClaim],
+    except requester: ControlConnection
+  ) -> Result<Moved, ErrnoValue> {
+    guard !claims.isEmpty else { return .failure(ErrnoValue(ENOENT)) }
+    // First, so that no segment comes to an engine that has forgotten the connection.
+    services.listeners.ports.expectKernelFlow(onPort: flow.localPort)
+    services.expectKernelFlow(flow.localPort)
+    let exported: ExportedConnection
+    switch services.engines[Int(message.engine)].exportConnection(flow, claims) {
+    case .success(let connection): exported = connection
+    case .failure(.unknown): return .failure(ErrnoValue(ENOENT))
+    case .failure(.opening): return .failure(ErrnoValue(EINPROGRESS))
+    case .failure(.loopback): return .failure(ErrnoValue(EOPNOTSUPP))
+    }
+    func isOwner(_ connection: ControlConnection) -> Bool {
+      connection.channels.contains {
+        $0.engine == Int(message.engine) && $0.id == exported.channel
+      }
+    }
+    let owner = isOwner(requester) ? requester : connections.values.first(where: isOwner)
+    let isIPv6 =
+      message.flags & ControlFlags.ipv6Socket != 0
+      || exported.listener.flatMap { services.listeners.listeners[$0] }?.description.address
+        .isIPv4 == false
+    let socket: Descriptor
+    do throws(DeviceError) {
+      socket = Descriptor(
+        adopting: try services.kernelSocket(
+          exported, isIPv6, owner?.peer.user ?? requester.peer.user))
+    } catch {
+      handOvers.failed += 1
+      Log.note("port \(flow.localPort): a connection was lost on its way to the kernel: \(error)")
+      return .failure(ErrnoValue(error.code))
+    }
+    var waiting: Set<ProcessNumber> = []
+    if let owner {
+      waiting.insert(owner.number)
+      for heir in heirs(of: owner, to: flow) where heir.before >= exported.ownedSince {
+        waiting.insert(heir.process)
+      }
+    }
+    waiting.remove(requester.number)
+    held.hold(flow, socket, for: waiting)
+    return .success(Moved(socket: socket, owner: owner))
+  }
+
+  private func claims(
+    of connection: ControlConnection, on engine: Int, before: Instant
+  ) -> [Engine.ExportClaim] {
+    connection.channels.filter { $0.engine == engine }
+      .map { Engine.ExportClaim(channel: $0.id, before: before) }
+  }
+
+  /// The processes that may have a connection of `owner`, if it is older than their moment.
+  private func heirs(of owner: ControlConnection, to flow: FlowAddress) -> [Inheritance] {
+    connections.values.compactMap { connection in
+      guard !connection.disowned.contains(flow) else { return nil }
+      return connection.inheritances.first { $0.process == owner.number }
+        .map { Inheritance(process: connection.number, before: $0.before) }
+    }
+  }
+}
+
+extension FlowAddress {
+  fileprivate init(_ message: ControlMessage) {
+    self.init(
+      local: IPAddress(high: message.localHigh, low: message.localLow),
+      localPort: message.localPort,
+      remote: IPAddress(high: message.addressHigh, low: message.addressLow),
+      remotePort: message.remotePort)
+  }
+}
