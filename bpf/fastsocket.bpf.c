@@ -85,6 +85,24 @@ struct {
   __type(value, __u32);
 } listeners SEC(".maps");
 
+// A connection that the stack has handed over to the kernel. Sources/FSDevice/XDPProgram+Maps.swift
+// mirrors it.
+struct moved_flow {
+  struct address local;
+  struct address remote;
+  __be16 local_port;
+  __be16 remote_port;
+};
+
+// Flows whose last incarnation was handed over; only asked about when the kernel has a socket in
+// TIME-WAIT. A SYN takes its flow out.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 16384);
+  __type(key, struct moved_flow);
+  __type(value, __u32);
+} moved SEC(".maps");
+
 // `enum port_flags` of every port: one load tells the kernel's traffic from ours, where a hash map
 // costs 40 ns. The daemon writes through a mapping of this section.
 __u8 ports[2 * 65536];  // IPv4, then IPv6
@@ -145,10 +163,24 @@ static __always_inline struct address copied(const struct in6_addr *ipv6) {
   return (struct address){{words[0], words[1], words[2], words[3]}};
 }
 
-// Whether the kernel has a socket for the flow; a listening one counts only if `listening`. One in
-// TIME-WAIT does not count: its flow may begin anew, and then it is ours from the first SYN on.
-static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *flow,
-                                       bool listening) {
+// Whether a socket in TIME-WAIT, or in FIN-WAIT-2 without an owner, keeps its flow. Not in general: the
+// flow may begin anew, and then it is ours from the first SYN on. But the end of a connection that was
+// handed over belongs to the kernel, too.
+static __noinline bool time_wait_keeps(const struct flow *flow, bool opening) {
+  struct moved_flow key = {.local = flow->local,
+                           .remote = flow->remote,
+                           .local_port = flow->local_port,
+                           .remote_port = flow->remote_port};
+  if (opening) {
+    bpf_map_delete_elem(&moved, &key);
+    return false;
+  }
+  return bpf_map_lookup_elem(&moved, &key) != NULL;
+}
+
+// Whether the kernel has a socket for the flow; a listening one counts only if `listening`.
+static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *flow, bool listening,
+                                       bool opening) {
   struct bpf_sock_tuple tuple = {};
   __u32 size;
   if (flow->ipv4) {
@@ -167,10 +199,11 @@ static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *fl
   struct bpf_sock *socket = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!socket)
     return false;
-  bool found = socket->state != BPF_TCP_TIME_WAIT &&
-               (listening || socket->state != BPF_TCP_LISTEN);
+  __u32 state = socket->state;
   bpf_sk_release(socket);
-  return found;
+  if (state == BPF_TCP_TIME_WAIT)
+    return time_wait_keeps(flow, opening);
+  return listening || state != BPF_TCP_LISTEN;
 }
 
 // `opening`: the packet is a SYN without ACK. Out of line, as every kind of packet comes here.
@@ -190,13 +223,13 @@ static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, bool o
       flags = *specific | LISTENER;
   }
   if (flags & LISTENER) {
-    if ((flags & KERNEL_FLOWS) && kernel_has(ctx, flow, false))
+    if ((flags & KERNEL_FLOWS) && kernel_has(ctx, flow, false, opening))
       return pass(PASSED_KERNEL_FLOW);
     if ((flags & DRAINING) && opening)
       return pass(PASSED_DRAINING);
   } else if (flags & ACTIVE) {
     // No listener of ours is here, so one of the kernel's is as much its own as a connection.
-    if ((flags & ACTIVE_KERNEL_FLOWS) && kernel_has(ctx, flow, true))
+    if ((flags & ACTIVE_KERNEL_FLOWS) && kernel_has(ctx, flow, true, opening))
       return pass(PASSED_KERNEL_FLOW);
   } else {
     return pass(PASSED_OTHER_PORT);

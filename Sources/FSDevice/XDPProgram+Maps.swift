@@ -15,6 +15,26 @@ struct PortKey: BitwiseCopyable, Hashable {
   }
 }
 
+/// The key of the map `moved`: `struct moved_flow` in bpf/fastsocket.bpf.c. 36 bytes, no padding.
+struct MovedFlowKey: BitwiseCopyable {
+  var local: (UInt32, UInt32, UInt32, UInt32)
+  var remote: (UInt32, UInt32, UInt32, UInt32)
+  /// Network order.
+  var localPort: UInt16
+  var remotePort: UInt16
+
+  init(_ flow: FlowAddress) {
+    local = Self.words(flow.local)
+    remote = Self.words(flow.remote)
+    localPort = flow.localPort.bigEndian
+    remotePort = flow.remotePort.bigEndian
+  }
+
+  private static func words(_ address: IPAddress) -> (UInt32, UInt32, UInt32, UInt32) {
+    unsafe unsafeBitCast(address, to: (UInt32, UInt32, UInt32, UInt32).self)
+  }
+}
+
 /// The maps of a loaded program.
 struct Maps {
   /// Queue to AF_XDP socket.
@@ -23,6 +43,8 @@ struct Maps {
   var addresses: Int32
   /// `PortKey` to flags.
   var listeners: Int32
+  /// `MovedFlowKey` to anything.
+  var moved: Int32
   /// `enum counter` to a value for each core.
   var counters: Int32
   /// Flags of every port.
@@ -34,6 +56,7 @@ struct Maps {
     sockets = unsafe bpf_object__find_map_fd_by_name(object, "xsks")
     addresses = unsafe bpf_object__find_map_fd_by_name(object, "addresses")
     listeners = unsafe bpf_object__find_map_fd_by_name(object, "listeners")
+    moved = unsafe bpf_object__find_map_fd_by_name(object, "moved")
     counters = unsafe bpf_object__find_map_fd_by_name(object, "counters")
   }
 }
@@ -89,6 +112,13 @@ extension XDPProgram {
     }
     if !others { maps?.ports.set(port, isIPv4: address.isIPv4, .specific, to: []) }
     remove(\.listeners, key)
+  }
+
+  /// A connection has been handed over to the kernel: packets of its flow are the kernel's also when its
+  /// socket there is in TIME-WAIT, until a SYN begins it anew. For ports with `kernelFlows`. The map
+  /// forgets the oldest when it is full.
+  public func addMovedFlow(_ flow: FlowAddress) throws(DeviceError) {
+    try update(\.moved, MovedFlowKey(flow), UInt32(1), "add connection to")
   }
 
   /// Owns the source ports of connections opened by the stack; nil owns none.

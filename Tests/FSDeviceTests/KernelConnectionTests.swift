@@ -195,6 +195,37 @@ import Testing
     #expect(eventually { pair.client.readiness & Int32(POLLERR | POLLHUP) != 0 })
   }
 
+  /// The peer finishes when the kernel has no more of the connection than a record in FIN-WAIT-2: it is
+  /// still the kernel's, until a SYN begins the flow anew.
+  @Test func theEndIsTheKernelsToo() throws {
+    let pair = try Pair()
+    let exported = try #require(pair.server.dismantle(flow: pair.flow))
+    let program = try pair.network.program()
+    let queue = try pair.network.socket(program)
+    try program.setSocket(queue: 0, descriptor: queue.descriptor)
+    try program.setPort(XDPProgram.anyIPv4, 8080, flags: .kernelFlows)
+    try program.addMovedFlow(pair.flow)
+    // No owner any more: its end is the kernel's alone.
+    close(
+      try pair.network.host { try KernelConnection.make(exported, isIPv6: false, user: 0) })
+    #expect(pair.client.receive() == "")
+    usleep(300_000)
+    let before = program.counters()
+    shutdown(pair.client.descriptor, Int32(SHUT_WR))
+    #expect(eventually { pair.client.information[0] == 7 }, "CLOSED: the FIN is acknowledged")
+    #expect(program.counters().redirectedTCP == before.redirectedTCP)
+    #expect(program.counters().passedKernelFlow > before.passedKernelFlow)
+
+    // The same port again, while the kernel has its record: ours, with all that follows.
+    let peer = try pair.network.peer { try PacketSocket(on: "fsdev1") }
+    let port = pair.flow.remotePort
+    try peer.send(Frame.ethernet(0x0800, Frame.ipv4(Frame.tcp(from: port, to: 8080))))
+    #expect(eventually { program.counters().redirectedTCP == before.redirectedTCP + 1 })
+    try peer.send(
+      Frame.ethernet(0x0800, Frame.ipv4(Frame.tcp(from: port, to: 8080, flags: Frame.ack))))
+    #expect(eventually { program.counters().redirectedTCP == before.redirectedTCP + 2 })
+  }
+
   /// The XDP program lets the kernel have its segments as soon as it asks.
   @Test func segmentsGoToTheKernel() throws {
     let pair = try Pair()

@@ -21,8 +21,8 @@ final class ControlServer {
     var statistics: () -> JSON
     /// Makes the kernel's socket for a connection: of AF_INET6 or by its addresses, for which user.
     var kernelSocket: (ExportedConnection, Bool, UInt32) throws(DeviceError) -> Int32
-    /// The kernel will have a connection of its own on a port.
-    var expectKernelFlow: (UInt16) -> Void
+    /// A connection is about to become the kernel's.
+    var expectKernelFlow: (FlowAddress) -> Void
     /// Begins the daemon's end.
     var stop: () -> Void
   }

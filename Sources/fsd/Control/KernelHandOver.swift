@@ -204,7 +204,7 @@ extension ControlServer {
     guard !claims.isEmpty else { return .failure(ErrnoValue(ENOENT)) }
     // First, so that no segment comes to an engine that has forgotten the connection.
     services.listeners.ports.expectKernelFlow(onPort: flow.localPort)
-    services.expectKernelFlow(flow.localPort)
+    services.expectKernelFlow(flow)
     let exported: ExportedConnection
     switch services.engines[Int(message.engine)].exportConnection(flow, claims) {
     case .success(let connection): exported = connection

@@ -270,7 +270,7 @@ extension Daemon {
         kernelSocket: { connection, isIPv6, user throws(DeviceError) in
           try KernelConnection.make(connection, isIPv6: isIPv6, user: user)
         },
-        expectKernelFlow: { [unowned self] in activePorts?.expectKernelFlow(onPort: $0) },
+        expectKernelFlow: { [unowned self] in expectKernelFlow($0) },
         stop: { [loop] in loop.stop() }))
     self.server = server
     // Undone last: who asked for the end learns of it when everything else is undone.
@@ -278,6 +278,17 @@ extension Daemon {
     teardown.add { server.closeListener() }
     loop.needsTicks = { [unowned server] in server.needsTicks || !server.connections.isEmpty }
     loop.onTick = { [unowned self] in tick() }
+  }
+
+  private func expectKernelFlow(_ flow: FlowAddress) {
+    activePorts?.expectKernelFlow(onPort: flow.localPort)
+    for device in devices {
+      do throws(DeviceError) {
+        try device.program.addMovedFlow(flow)
+      } catch {
+        Log.note("\(device.interface.name): the end of a connection may be lost: \(error)")
+      }
+    }
   }
 
   private func tick() {

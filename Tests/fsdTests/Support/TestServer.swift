@@ -40,7 +40,7 @@ final class TestServer {
         kernelSocket: { connection, isIPv6, user throws(DeviceError) in
           try made.make(connection, isIPv6, user)
         },
-        expectKernelFlow: { made.ports.append($0) },
+        expectKernelFlow: { made.ports.append($0.localPort) },
         stop: { counter.value += 1 }))
     stopCounter = counter
   }
