@@ -243,6 +243,19 @@ extension Serially {
       #expect(server.steering["0.0.0.0", port] == .exceptKernelFlows)
     }
 
+    /// The child is known by its own number as soon as it speaks.
+    @Test func childrenAreKnownByName() throws {
+      let server = try TestServer()
+      let owner = try TestClient.application(server)
+      let child = try owner.fork()
+      let connection = try #require(server.server.connections.values.first { $0.isHeir })
+      connection.peer.process = 1
+      _ = try child.ask(.channel)
+      #expect(connection.peer == ControlConnection.Peer(process: getpid(), user: geteuid()))
+      let (socket, _) = try listeningSocket()
+      #expect(try child.ask(.listen, descriptors: [socket])?.message.status == 0)
+    }
+
     /// An inherited connection has gone from hand to hand: it stops no daemon.
     @Test func heirsMayNotStop() throws {
       let server = try TestServer()

@@ -25,7 +25,8 @@ final class ControlConnection {
 
   let number: ProcessNumber
   let socket: Descriptor
-  let peer: Peer
+  /// Of one that came with a fork, who has last spoken.
+  var peer: Peer
   var token: UInt64 = 0
   /// It has said `hello`: it is an application.
   var isApplication = false
@@ -34,6 +35,8 @@ final class ControlConnection {
   var channels: [ChannelEntry] = []
   /// It came with a fork: its process may be any that has been given the descriptor.
   var isHeir = false
+  /// Of its own connections, how many have become the kernel's.
+  var handOvers: UInt64 = 0
   /// Whose connections it may have.
   var inheritances: [Inheritance] = []
   /// What of them it has closed.

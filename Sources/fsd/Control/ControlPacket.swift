@@ -8,6 +8,8 @@ struct ControlPacket {
   var descriptors: [Descriptor] = []
   /// UTF-8; only replies to the command line have any.
   var text: [UInt8] = []
+  /// Who has sent it, as the kernel says on sockets with SO_PASSCRED.
+  var sender: ControlConnection.Peer?
 
   /// Descriptors a packet can bring before the kernel cuts it off.
   static let descriptorLimit = 8
@@ -49,6 +51,9 @@ struct ControlPacket {
 private enum RightsHeader {
   static let size = MemoryLayout<cmsghdr>.size
   static let spaceForLimit = size + ControlPacket.descriptorLimit * 4
+  /// SCM_CREDENTIALS: a GNU name.
+  static let credentials: Int32 = 2
+  static let spaceForCredentials = size + 16
 }
 
 extension ControlPacket {
@@ -57,7 +62,8 @@ extension ControlPacket {
   /// Every descriptor that came is owned by the result or closed.
   static func receive(from socket: Int32, textLimit: Int = 0) -> Arrival {
     var body = [UInt8](repeating: 0, count: ControlMessage.size + textLimit)
-    var control = [UInt8](repeating: 0, count: RightsHeader.spaceForLimit)
+    var control = [UInt8](
+      repeating: 0, count: RightsHeader.spaceForCredentials + RightsHeader.spaceForLimit)
     var flags: Int32 = 0
     var controlLength = 0
     var failure: Int32 = 0
@@ -83,7 +89,7 @@ extension ControlPacket {
     if count < 0 {
       return failure == EAGAIN || failure == EINTR ? .empty : .end
     }
-    let descriptors = rights(in: control[..<min(controlLength, control.count)])
+    let (descriptors, sender) = ancillary(control[..<min(controlLength, control.count)])
     if count == 0 && descriptors.isEmpty { return .end }
     guard flags & Int32(MSG_CTRUNC) == 0 else { return .malformed(.descriptorsTruncated) }
     guard count >= ControlMessage.size, count <= body.count else {
@@ -97,11 +103,14 @@ extension ControlPacket {
     return .packet(
       ControlPacket(
         message: message, descriptors: descriptors,
-        text: Array(body[ControlMessage.size..<count])))
+        text: Array(body[ControlMessage.size..<count]), sender: sender))
   }
 
-  private static func rights(in control: ArraySlice<UInt8>) -> [Descriptor] {
+  private static func ancillary(
+    _ control: ArraySlice<UInt8>
+  ) -> ([Descriptor], ControlConnection.Peer?) {
     var found: [Descriptor] = []
+    var sender: ControlConnection.Peer?
     unsafe control.withUnsafeBytes { bytes in
       var offset = 0
       while offset + RightsHeader.size <= bytes.count {
@@ -114,10 +123,17 @@ extension ControlPacket {
             found.append(Descriptor(adopting: number))
           }
         }
+        if header.cmsg_level == SOL_SOCKET, header.cmsg_type == RightsHeader.credentials,
+          length >= RightsHeader.size + MemoryLayout<ucred>.size
+        {
+          let credentials = unsafe bytes.loadUnaligned(
+            fromByteOffset: offset + RightsHeader.size, as: ucred.self)
+          sender = ControlConnection.Peer(process: credentials.pid, user: credentials.uid)
+        }
         offset += (length + 7) & ~7
       }
     }
-    return found
+    return (found, sender)
   }
 
   /// Sends the packet without waiting. The descriptors stay open on this side.

@@ -102,6 +102,7 @@ final class ControlServer {
     case .end: close(connection, reason: nil)
     case .malformed(let malformation): close(connection, reason: malformation.description)
     case .packet(let packet):
+      if let sender = packet.sender { connection.peer = sender }
       do {
         try handle(packet, from: connection)
       } catch {

@@ -29,7 +29,7 @@ enum ControlSocket {
     return socket
   }
 
-  /// Both ends of a connection; ours does not block.
+  /// Both ends of a connection; ours does not block, and says of each packet who has sent it.
   static func pair() throws(SystemError) -> (ours: Descriptor, theirs: Descriptor) {
     var numbers: (Int32, Int32) = (-1, -1)
     let result = unsafe withUnsafeMutableBytes(of: &numbers) {
@@ -40,6 +40,10 @@ enum ControlSocket {
     guard result == 0 else { throw SystemError("socketpair") }
     let ends = (ours: Descriptor(adopting: numbers.0), theirs: Descriptor(adopting: numbers.1))
     guard fcntl(ends.ours.number, F_SETFL, O_NONBLOCK) == 0 else { throw SystemError("fcntl") }
+    var on: Int32 = 1
+    guard unsafe setsockopt(ends.ours.number, SOL_SOCKET, SO_PASSCRED, &on, 4) == 0 else {
+      throw SystemError("setsockopt(SO_PASSCRED)")
+    }
     return ends
   }
 

@@ -234,6 +234,7 @@ extension ControlServer {
     }
     var waiting: Set<ProcessNumber> = []
     if let owner {
+      owner.handOvers += 1
       waiting.insert(owner.number)
       for heir in heirs(of: owner, to: flow) where heir.before >= exported.ownedSince {
         waiting.insert(heir.process)

@@ -67,6 +67,7 @@ enum StatusReport {
         JSON.Member(
           "name", .string(processName(connection.peer.process))),
         JSON.Member("channels", .array(connection.channels.map { .count($0.engine) })),
+        JSON.Member("kernel_hand_overs", .count(connection.handOvers)),
       ])
     }
   }
