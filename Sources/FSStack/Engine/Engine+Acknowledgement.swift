@@ -13,7 +13,7 @@ extension Engine {
       return unacceptableAcknowledgement(id, &segment, advance: advance, now: now)
     }
     let windowChanged = connections[id].updateSendWindow(
-      segment.sequence, acknowledgement, window)
+      segment.sequence, window, advances: advance > 0)
     let reports = reports(id, segment)
     if advance == 0 {
       let isDuplicate =

@@ -34,7 +34,6 @@ extension Engine {
     connections[id].receiveEdge =
       segment.sequence + 1 + min(connections[id].receiveBuffer, 65535)
     connections[id].windowUpdateSequence = segment.sequence
-    connections[id].windowUpdateAcknowledgement = segment.acknowledgement
     connections[id].sendWindow = UInt32(segment.window)
     connections[id].largestSendWindow = UInt32(segment.window)
     connections[id].lastReceivedAt = now
@@ -183,7 +182,6 @@ extension Engine {
     connections[id].sendWindow = scaled
     connections[id].largestSendWindow = scaled
     connections[id].windowUpdateSequence = segment.sequence
-    connections[id].windowUpdateAcknowledgement = segment.acknowledgement
     if connections[id].flags.contains(.passive) {
       acceptEstablished(id, now: now)
     } else {

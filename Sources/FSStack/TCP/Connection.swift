@@ -133,10 +133,8 @@ struct Connection: BitwiseCopyable {
   var sendWindow: UInt32 = 0
   /// The largest window the peer ever offered.
   var largestSendWindow: UInt32 = 0
-  /// SND.WL1.
+  /// SND.WL1. SND.WL2 needs no place: windows come from acknowledgements that are not older than SND.UNA.
   var windowUpdateSequence = SequenceNumber(0)
-  /// SND.WL2.
-  var windowUpdateAcknowledgement = SequenceNumber(0)
   /// Most bytes that the peer takes in one segment, options not deducted (SendMSS, section 3.7.1).
   var maximumSegmentSize: UInt16
   /// Size of the segments the peer sends, estimated: what it calls a full one.
@@ -357,18 +355,20 @@ extension Connection {
       || (sequence + (length - 1)).isWithin(receiveNext, window)
   }
 
-  /// Takes a window from an acceptable segment, unless an older segment carries it
-  /// (RFC 9293 section 3.10.7.4, fifth step). True if the window has changed.
+  /// Takes a window from an acceptable segment whose acknowledgement is SND.UNA or, if `advances`,
+  /// newer, unless an older segment carries it (RFC 9293 section 3.10.7.4, fifth step). True if the window
+  /// has changed.
+  ///
+  /// The standard goes by the sequence number alone. But what acknowledges more than anything before is
+  /// the peer's latest word, also when it is sent again and has an old number: the window before it
+  /// counted from an older SND.UNA, and from the new one it would reach beyond what the peer offers. So
+  /// does Linux (tcp_may_update_window).
   @inline(__always)
   mutating func updateSendWindow(
-    _ sequence: SequenceNumber, _ acknowledgement: SequenceNumber, _ window: UInt32
+    _ sequence: SequenceNumber, _ window: UInt32, advances: Bool
   ) -> Bool {
-    guard
-      windowUpdateSequence < sequence
-        || windowUpdateSequence == sequence && windowUpdateAcknowledgement <= acknowledgement
-    else { return false }
+    guard advances || windowUpdateSequence <= sequence else { return false }
     windowUpdateSequence = sequence
-    windowUpdateAcknowledgement = acknowledgement
     guard window != sendWindow else { return false }
     sendWindow = window
     largestSendWindow = max(largestSendWindow, window)

@@ -110,6 +110,25 @@ import Testing
     #expect(connection.sendWindow == 3000 && socket.error == nil)
   }
 
+  /// What is sent again has an old number, and acknowledges more than anything before: its window counts.
+  /// The window before it does not move right with SND.UNA.
+  @Test func windowOfRetransmission() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.setOption(level: 6, name: 1, 1)
+    socket.send(1000)
+    pair.simulation.run(for: .milliseconds(1))
+    pair.peer.window = 8000
+    pair.peer.send([], 11, count: 10, ack: 1)
+    pair.peer.window = 3 * 1460
+    pair.peer.send([], 1, count: 10, ack: 1001)
+    let connection = pair.simulation.a.engines[0].engine.connections[ConnectionID(raw: 0)]
+    #expect(connection.sendWindow == 3 * 1460)
+    socket.send(9000)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.sentEdge == 1001 + 3 * 1460)
+  }
+
   /// A window that opens byte by byte is not used byte by byte.
   @Test func opensByBytes() {
     let pair = ScriptedPair()

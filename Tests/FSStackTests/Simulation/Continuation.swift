@@ -30,7 +30,6 @@ extension Engine {
     connection.sendWindow = exported.sendWindow
     connection.largestSendWindow = exported.largestSendWindow
     connection.windowUpdateSequence = SequenceNumber(exported.windowUpdateSequence)
-    connection.windowUpdateAcknowledgement = next
     connection.maximumSegmentSize = exported.maximumSegmentSize
     if exported.permitsSelectiveAcknowledgements {
       connection.flags.insert(.selectiveAcknowledgements)

@@ -36,7 +36,9 @@ struct FlowView {
   private var lastTimestamp: UInt32?
 
   // Told.
-  /// SYNs that have arrived and whose connection has not begun, by sequence number.
+  /// The latest SYNs that have arrived, by sequence number. Of repeated ones a connection that has begun
+  /// keeps the first; but a listener may pass over the first ones, or give up what they began, and begin
+  /// with a later one.
   private var synchronizations: [UInt32: Offer] = [:]
   private var peer: Offer?
   /// The window of the last SYN.
@@ -66,13 +68,11 @@ struct FlowView {
   mutating func take(_ frame: TCPFrame) {
     if frame.flags.contains(.syn) {
       let offer = Offer(frame)
-      // Of repeated SYNs the first one counts.
-      let key = frame.sequence.value
-      if synchronizations[key] == nil { synchronizations[key] = offer }
+      synchronizations[frame.sequence.value] = offer
       if let initial, peer == nil, !hasSentAcknowledgement,
         !frame.flags.contains(.ack) || frame.acknowledgement == initial + 1
       {
-        peer = synchronizations[key]
+        peer = offer
       }
     }
     noteTimestamp(frame)
@@ -139,8 +139,10 @@ struct FlowView {
     let edge = acknowledgement + UInt32(frame.window) << scale
     if let last = lastAcknowledgement {
       if acknowledgement < last { found.append("the acknowledgement goes back") }
-      // A window that is no multiple of its unit is rounded (RFC 7323 section 2.4).
-      if ownEdge - edge >= Int32(1) << Int32(scale) {
+      // A window that is no multiple of its unit is rounded (RFC 7323 section 2.4), and a SYN, which has no
+      // unit, cannot offer again all that was offered with one.
+      let isFull = frame.flags.contains(.syn) && frame.window == .max
+      if !isFull, ownEdge - edge >= Int32(1) << Int32(scale) {
         found.append("the window's right edge goes left by \(ownEdge - edge)")
       }
       ownEdge = max(ownEdge, edge)

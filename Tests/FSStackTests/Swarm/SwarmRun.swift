@@ -25,6 +25,8 @@ final class SwarmRun {
   private(set) var handBacks = 0
   /// Applications that died.
   private var deaths = 0
+  /// What listeners that have paused accept only now is given up like everything else.
+  private var isEnding = false
 
   init(seed: UInt64) {
     self.seed = seed
@@ -92,6 +94,10 @@ final class SwarmRun {
 
   private func wake(_ application: TestApplication) {
     while let socket = application.accept() {
+      if isEnding {
+        socket.close(reset: true)
+        continue
+      }
       if features.contains(.handBack), random.chance(0.3), socket.unread == 0 || random.chance(0.5)
       {
         handBacks += 1
@@ -213,6 +219,7 @@ final class SwarmRun {
 
   /// Everything that still lives is given up, and what the engines remember of it runs out.
   private func end() {
+    isEnding = true
     for service in services { service.opened = service.count }
     for server in servers where !server.isDead {
       while let socket = server.accept() { socket.close(reset: true) }

@@ -26,6 +26,9 @@ final class FuzzHost {
     configuration.maximumTimeWait = 4
     configuration.maximumChannels = 4
     configuration.maximumReassembly = 16
+    // Small tables also because each input makes an engine of its own: what is not used costs time, too.
+    configuration.maximumHalfOpen = 8
+    configuration.maximumTransmitRecords = 64
     configuration.maximumListeners = 4
     configuration.maximumAcceptors = 8
     configuration.maximumPaths = 8
