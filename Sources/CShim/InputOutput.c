@@ -48,8 +48,28 @@ FS_INTERPOSE(ssize_t, __recvfrom_chk,
   return fs_entry_recvfrom(fd, buffer, count, flags, address, length);
 }
 
+/// Looks at the descriptors that came beside a message (SCM_RIGHTS): a listening socket among them is
+/// one for engines, too.
+static void fs_rights_arrived(struct msghdr *message) {
+  if (fs_thread_state()->inVforkChild) return;
+  struct cmsghdr *header = CMSG_FIRSTHDR(message);
+  for (; header; header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t position = 0; position < count; position++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(header) + position * sizeof fd, sizeof fd);
+      fs_descriptor_arrived(fs_fresh(fd));
+    }
+  }
+}
+
 FS_INTERPOSE(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags)) {
-  if (fs_data_passes(fd)) return next_recvmsg(fd, message, flags);
+  if (fs_data_passes(fd)) {
+    ssize_t length = next_recvmsg(fd, message, flags);
+    if (length >= 0 && message->msg_controllen > 0) fs_rights_arrived(message);
+    return length;
+  }
   FS_RETURN(ssize_t, fs_recvmsg(fd, message, flags), next_recvmsg(fd, message, flags));
 }
 
@@ -93,7 +113,13 @@ FS_INTERPOSE(ssize_t, preadv64v2,
 FS_INTERPOSE(int, recvmmsg,
              (int fd, struct mmsghdr *messages, unsigned count, int flags,
               struct timespec *timeout)) {
-  if (fs_data_passes(fd)) return next_recvmmsg(fd, messages, count, flags, timeout);
+  if (fs_data_passes(fd)) {
+    int received = next_recvmmsg(fd, messages, count, flags, timeout);
+    for (int position = 0; position < received; position++)
+      if (messages[position].msg_hdr.msg_controllen > 0)
+        fs_rights_arrived(&messages[position].msg_hdr);
+    return received;
+  }
   struct timespec now;
   int64_t deadline = INT64_MAX;
   if (timeout) {

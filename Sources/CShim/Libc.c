@@ -29,6 +29,11 @@ static int fs_missing_close_range(unsigned first, unsigned last, int flags) {
   return (int)syscall(SYS_close_range, first, last, flags);
 }
 
+static int fs_missing_execveat(int directory, const char *path, char *const arguments[],
+                               char *const environment[], int flags) {
+  return (int)syscall(SYS_execveat, directory, path, arguments, environment, flags);
+}
+
 static void fs_missing_closefrom(int first) {
   (void)syscall(SYS_close_range, first < 0 ? 0 : first, ~0u, 0);
 }
@@ -50,12 +55,14 @@ static void fs_resolve(void) {
     fs_next_table.close_range = fs_missing_close_range;
   if (fs_next_table.closefrom == fs_first_closefrom)
     fs_next_table.closefrom = fs_missing_closefrom;
+  if (fs_next_table.execveat == fs_first_execveat) fs_next_table.execveat = fs_missing_execveat;
   errno = error;
 }
 
 /// Early, but other libraries' constructors may run before: the trampolines take care of them.
 __attribute__((constructor(101))) static void fs_begin(void) {
   fs_resolve();
+  fs_remember_environment();
   fs_initialize();
 }
 
@@ -70,6 +77,20 @@ uint32_t fs_spin_microseconds(void) {
   const char *text = getenv("FSD_SPIN_MICROSECONDS");
   long value = text ? strtol(text, NULL, 10) : 0;
   return value < 0 ? 0 : value > 10000 ? 10000 : (uint32_t)value;
+}
+
+int fs_find_open(int first, int count, uint64_t *open) {
+  struct pollfd window[FS_DESCRIPTOR_WINDOW];
+  for (int index = 0; index < count; index++) window[index] = (struct pollfd){.fd = first + index};
+  int result = fs_sys_poll_look(window, (size_t)count);
+  if (result < 0) return result;
+  int found = 0;
+  for (int index = 0; index < count; index++) {
+    if (window[index].revents & POLLNVAL) continue;
+    open[index / 64] |= UINT64_C(1) << (index % 64);
+    found++;
+  }
+  return found;
 }
 
 bool fs_signals_restart(void) {

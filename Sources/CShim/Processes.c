@@ -1,9 +1,7 @@
 // Interposers: how processes begin and end.
 //
 // fork needs none: a handler of pthread_atfork tells the Swift half, also for daemon(3) and
-// forkpty(3). exec needs none either: every descriptor of the shim is close-on-exec, and the daemon
-// takes the end of the control connection for the end of the process. posix_spawn, system and popen
-// make their children inside libc, without calling anything interposed.
+// forkpty(3). Running other programs is in Executing.c.
 #include "Interpose.h"
 
 /// exit(3), or the return of main.

@@ -187,8 +187,7 @@ public struct LoadClient {
     compare(index)
     result.latency.record(nanoseconds: MonotonicTime.nanoseconds - connections[index].began)
     guard plan.shortConnections else { return sendRequest(index) }
-    close(descriptor)
-    connections[index].descriptor = -1
+    forget(index)
     open(index)
   }
 
@@ -201,6 +200,16 @@ public struct LoadClient {
       responseLength = header + plan.expectedBody.count
     }
     return received >= responseLength
+  }
+
+  /// Closes a connection. It leaves the epoll set before: another thread may just be starting a
+  /// program, which for a moment holds a copy of the descriptor, and its events would be taken for
+  /// those of the connection that follows.
+  private mutating func forget(_ index: Int) {
+    var none = unsafe epoll_event()
+    unsafe epoll_ctl(epoll, EPOLL_CTL_DEL, connections[index].descriptor, &none)
+    close(connections[index].descriptor)
+    connections[index].descriptor = -1
   }
 
   private mutating func compare(_ index: Int) {
@@ -225,8 +234,7 @@ public struct LoadClient {
     if result.firstFailure == nil {
       result.firstFailure = unsafe "\(call): \(String(cString: strerror(errno)))"
     }
-    if connections[index].descriptor >= 0 { close(connections[index].descriptor) }
-    connections[index].descriptor = -1
+    if connections[index].descriptor >= 0 { forget(index) }
     // A server that refuses everything would otherwise make this spin without end.
     if result.failures < 1_000 { open(index) }
   }

@@ -115,6 +115,13 @@ static inline void *_Nonnull fs_readiness_memory_offer(void *_Nonnull memory) {
 
 // MARK: Small things of libc
 
+/// Descriptors that `fs_find_open` looks at.
+#define FS_DESCRIPTOR_WINDOW 256
+
+/// Marks in `open` (a bit for each) which of `count` numbers from `first` on are open descriptors;
+/// `count` is FS_DESCRIPTOR_WINDOW at most. How many are, or -errno.
+int fs_find_open(int first, int count, uint64_t *_Nonnull open);
+
 /// How long epoll_wait and its like watch the rings before they sleep: FSD_SPIN_MICROSECONDS, at
 /// most 10,000; not at all unless it says so, because the engine may need the core.
 uint32_t fs_spin_microseconds(void);

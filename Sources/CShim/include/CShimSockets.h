@@ -48,6 +48,10 @@ int64_t fs_getpeername(int fd, struct sockaddr *_Nullable address, socklen_t *_N
 /// libc has made a descriptor: whatever the number stood for is gone.
 void fs_descriptor_created(int fd);
 
+/// A descriptor has come from another process, by exec or beside a message: if it listens, engines
+/// may bring its connections.
+void fs_descriptor_arrived(int fd);
+
 /// From the constructor, once.
 void fs_initialize(void);
 /// The process ends in good order.
@@ -58,6 +62,9 @@ void fs_thread_ends(void);
 void fs_fork_prepare(void);
 void fs_fork_parent(void);
 void fs_fork_child(void);
+
+/// Another program is about to be run: what it shall inherit has to be the kernel's.
+void fs_before_exec(void);
 
 /// chroot is about to hide the daemon's socket: connect to it now, if there are listeners.
 void fs_before_chroot(void);

@@ -87,6 +87,9 @@ __attribute__((swift_attr("nonisolated(unsafe)")));
 static inline void *_Nullable fs_process_memory_get(void) { return fs_process_memory; }
 static inline void fs_process_memory_set(void *_Nonnull memory) { fs_process_memory = memory; }
 
+/// Remembers what a program that runs itself anew keeps. From the constructor.
+void fs_remember_environment(void) __attribute__((visibility("hidden")));
+
 /// Registers the handlers of fork and of the end of threads. Once.
 void fs_register_handlers(void) __attribute__((visibility("hidden")));
 /// Asks for `fs_thread_ends` when the calling thread ends.

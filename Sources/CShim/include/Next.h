@@ -60,6 +60,10 @@
   X(int, epoll_wait, (int set, struct epoll_event *events, int capacity, int timeout), (set, events, capacity, timeout)) \
   X(int, epoll_pwait, (int set, struct epoll_event *events, int capacity, int timeout, const sigset_t *mask), (set, events, capacity, timeout, mask)) \
   X(int, epoll_pwait2, (int set, struct epoll_event *events, int capacity, const struct timespec *timeout, const sigset_t *mask), (set, events, capacity, timeout, mask)) \
+  X(int, execve, (const char *path, char *const arguments[], char *const environment[]), (path, arguments, environment)) \
+  X(int, execvpe, (const char *file, char *const arguments[], char *const environment[]), (file, arguments, environment)) \
+  X(int, fexecve, (int fd, char *const arguments[], char *const environment[]), (fd, arguments, environment)) \
+  X(int, execveat, (int directory, const char *path, char *const arguments[], char *const environment[], int flags), (directory, path, arguments, environment, flags)) \
   X(int, chroot, (const char *path), (path)) \
   X(void, _exit, (int status), (status)) \
   X(void, _Exit, (int status), (status)) \

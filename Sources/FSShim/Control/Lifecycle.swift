@@ -6,6 +6,7 @@ import Synchronization
 public func fs_initialize() {
   guard !isInitialized, initializeProcess() else { return }
   fs_register_handlers()
+  enterInheritedListeners()
 }
 
 /// The process ends in good order: its connections are closed, not reset.

@@ -38,7 +38,8 @@ enum KernelAnswer {
     return fs_sys_getsockopt(fd, level, name, &value, &length) == 0 ? value : nil
   }
 
-  fileprivate static func withNewSocket(_ isIPv6: Bool, _ body: (Int32) -> Void) {
+  /// Calls `body` with a new socket of the kernel, if one can be had.
+  static func withNewSocket(_ isIPv6: Bool, _ body: (Int32) -> Void) {
     let fd = fs_sys_socket(
       isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | SocketTypeFlag.closeOnExec, 0)
     guard fd >= 0 else { return }

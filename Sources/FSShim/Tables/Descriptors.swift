@@ -118,9 +118,9 @@ private func rename(_ fd: Int32, _ index: UInt32, _ kind: DescriptorKind) {
   let closeOnExec = DescriptorEntry.of(fd).closeOnExec
   if kind == .none {
     descriptorClear(fd)
-    // The kernel's flag was kept set while the socket might have been pooled.
-    if !closeOnExec { _ = fs_sys_fcntl(fd, F_SETFD, 0) }
   } else {
     descriptorAssign(fd, kind: kind, index: index, closeOnExec: closeOnExec)
   }
+  // The kernel's flag was kept set while the socket might have been pooled.
+  if kind == .none || kind == .listener, !closeOnExec { _ = fs_sys_fcntl(fd, F_SETFD, 0) }
 }

@@ -13,6 +13,10 @@ public struct HAProxyOptions: Sendable, CustomStringConvertible {
   /// Whether it runs as Debian starts it: a master and a worker that gives up root and its view of
   /// the file system.
   public var asDebian = false
+  /// Whether it is a master and a worker, also without Debian's settings.
+  public var isMaster = false
+  /// Whether a reload gets the listening sockets from the process before it (`expose-fd listeners`).
+  public var exposesListeners = false
   /// Whether connections to the backend are kept and reused.
   public var reusesConnections = true
 
@@ -39,12 +43,12 @@ extension NetworkHost {
   /// Starts HAProxy on IPv4 and IPv6.
   public func startHAProxy(_ options: HAProxyOptions, preloaded: Bool) throws -> Server {
     let number = laboratory.nextNumber()
-    try laboratory.makeDirectory("haproxy-\(number)")
+    let base = try laboratory.makeDirectory("haproxy-\(number)")
     let configuration = try laboratory.makeFile(
-      "haproxy-\(number)/haproxy.cfg", options.configuration)
+      "haproxy-\(number)/haproxy.cfg", options.configuration(base: base))
+    let mode = options.asDebian || options.isMaster ? "-W" : "-db"
     let process = try start(
-      ["haproxy", options.asDebian ? "-W" : "-db", "-f", configuration], preloaded: preloaded,
-      core: options.core)
+      ["haproxy", mode, "-f", configuration], preloaded: preloaded, core: options.core)
     return try Server(
       name: "\(options)", host: self, process: process, port: options.port, uploadDirectory: nil
     ).whenReady()
@@ -52,13 +56,15 @@ extension NetworkHost {
 }
 
 extension HAProxyOptions {
-  fileprivate var configuration: String {
+  fileprivate func configuration(base: String) -> String {
+    let socket = "stats socket \(base)/admin.sock level admin expose-fd listeners"
     let debian = "chroot /var/lib/haproxy\n  user haproxy\n  group haproxy"
     return """
       global
         nbthread \(threads)
         maxconn 4000
         \(asDebian ? debian : "")
+        \(exposesListeners ? socket : "")
       defaults
         mode http
         option http-keep-alive

@@ -14,6 +14,8 @@ public struct NginxOptions: Sendable, CustomStringConvertible {
   public var root: String?
   /// Core to run on, or any.
   public var core: Int?
+  /// Whether it runs as a service does, apart from whoever started it: then USR2 upgrades its binary.
+  public var isDetached = false
   /// Text that `/text` answers with.
   public var text = String(repeating: "x", count: 64)
 
@@ -49,11 +51,16 @@ extension NetworkHost {
     }
     let configuration = try laboratory.makeFile(
       "nginx-\(number)/nginx.conf", options.configuration(base: base))
-    let process = try start(
-      ["nginx", "-p", base, "-e", "\(base)/error.log", "-c", configuration],
-      preloaded: preloaded, core: options.core)
+    var command = ["nginx", "-p", base, "-e", "\(base)/error.log", "-c", configuration]
+    if options.isDetached {
+      // The new binary is run by the path of the old.
+      command[0] = "/usr/sbin/nginx"
+      command = ["sh", "-c", "\"$@\" && exec sleep infinity", "sh"] + command
+    }
+    let process = try start(command, preloaded: preloaded, core: options.core)
     return try Server(
-      name: "\(options)", host: self, process: process, port: options.port, uploadDirectory: uploads
+      name: "\(options)", host: self, process: process, port: options.port,
+      uploadDirectory: uploads, processFile: options.isDetached ? "\(base)/nginx.pid" : nil
     ).whenReady()
   }
 }
@@ -62,7 +69,7 @@ extension NginxOptions {
   fileprivate func configuration(base: String) -> String {
     let suffix = "\(reusePort ? " reuseport" : "") backlog=65535"
     return """
-      daemon off;
+      daemon \(isDetached ? "on" : "off");
       worker_processes \(workers);
       pid \(base)/nginx.pid;
       error_log \(base)/error.log warn;

@@ -12,6 +12,8 @@ public struct Server: Sendable {
   public let port: Int
   /// Where uploaded files appear, if it takes any.
   public let uploadDirectory: String?
+  /// Of one that runs apart from `process`: the file in which it writes its process number.
+  public var processFile: String?
 
   /// Waits until it listens.
   func whenReady() throws -> Server {
@@ -43,8 +45,22 @@ public struct Server: Sendable {
     }
   }
 
+  /// The number of its main process.
+  public func mainProcess() throws -> pid_t {
+    guard let processFile else { return process.identifier }
+    let text = try String(contentsOfFile: processFile, encoding: .utf8)
+    guard let number = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
+      throw LaboratoryError("no number in \(processFile): \(text)")
+    }
+    return number
+  }
+
   /// Ends it.
   public func stop() {
+    if processFile != nil, let number = try? mainProcess() {
+      kill(number, SIGTERM)
+      waitUntil(seconds: 5, every: 0.02) { kill(number, 0) != 0 }
+    }
     process.terminate()
     host.laboratory.discard(process)
   }
