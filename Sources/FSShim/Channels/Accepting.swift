@@ -15,7 +15,9 @@ extension UnsafeMutablePointer<Channel> {
     pointee.acceptWatermark = max(pointee.acceptWatermark, event.slot + 1)
     pointee.chunks.freeAll(on: &slot.pointee.sent)
     let record = ListenerTable.record(of: event.listener)
-    guard record >= 0, let index = takeSocket() else {
+    // One that the engine has sent before it knew that nobody watches the listener here any more is for
+    // others.
+    guard record >= 0, !isLeft(record), let index = takeSocket() else {
       send(Command(.handBack, slot: event.slot))
       publish()
       return false
@@ -41,6 +43,14 @@ extension UnsafeMutablePointer<Channel> {
     pointee.socketCount += 1
     enqueue(index, socket, record)
     return true
+  }
+
+  /// Whether the engine has been told to bring no more connections of a listener, and nobody here
+  /// watches it.
+  @inline(__always)
+  private func isLeft(_ record: Int32) -> Bool {
+    let queue = pointee.queues + Int(record)
+    return queue.pointee.isPaused && queue.pointee.watchers == 0
   }
 
   @inline(__always)
@@ -268,10 +278,13 @@ func listenerUnwatched(_ index: Int32, channel: Int32) {
   queue.pointee.watchers -= 1
   guard queue.pointee.watchers == 0 else { return }
   // nginx removes and adds its listeners every few connections: only when the thread waits without
-  // having added it again are the connections for somebody else.
+  // having added it again are the connections for somebody else. For another thread's channel there
+  // is no such moment: that thread may wait for something else, or have ended (apache2's listener
+  // thread removes what the thread that started it has added).
   if pointer.pointee.leavingCount == 32 { pointer.leaveListeners() }
   pointer.pointee.leaving[pointer.pointee.leavingCount] = record
   pointer.pointee.leavingCount += 1
+  if channel != threadChannel() { pointer.leaveListeners() }
 }
 
 extension UnsafeMutablePointer<Channel> {

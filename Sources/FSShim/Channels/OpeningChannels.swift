@@ -154,6 +154,10 @@ extension ChannelTable {
     let index = Int32(bitPattern: fs_thread_state().pointee.channel) - 1
     guard index >= 0, isInitialized else { return }
     fs_thread_state().pointee.channel = 0
+    if at(index).isOpen, at(index).pointee.leavingCount > 0, Lock.acquire(at(index).lockWord) {
+      at(index).leaveListeners()
+      Lock.release(at(index).lockWord)
+    }
     _ = at(index).owner.pointee.compareExchange(
       expected: currentThreadID(), desired: 0, ordering: .releasing)
   }

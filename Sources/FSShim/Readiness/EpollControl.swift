@@ -128,7 +128,11 @@ extension ReadinessMemory {
     }
     insertIntoSocket(number)
     insert(number, into: set)
-    addChannel(entry.pointee.channel, to: set, descriptor: descriptor)
+    if isListener {
+      addListeningChannel(entry.pointee.channel, to: set, descriptor: descriptor)
+    } else {
+      addChannel(entry.pointee.channel, to: set, descriptor: descriptor)
+    }
     report(number, in: set)
     return 0
   }

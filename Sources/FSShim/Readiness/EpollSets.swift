@@ -59,6 +59,7 @@ extension ReadinessMemory {
     set.pointee.lastLook = 0
     set.pointee.channelCount = 0
     set.pointee.channelUses = InlineArray(repeating: 0)
+    set.pointee.listeningChannels = InlineArray(repeating: 0)
     set.pointee.registrations = ChannelRegistrations(generations: InlineArray(repeating: 0))
   }
 
@@ -85,7 +86,7 @@ extension ReadinessMemory {
         let channel = listenerWatched(link(entry).pointee.socket)
         if Lock.acquire(setLock(number)) {
           link(entry).pointee.channel = channel
-          addChannel(channel, to: set, descriptor: descriptor)
+          addListeningChannel(channel, to: set, descriptor: descriptor)
           Lock.release(setLock(number))
         }
       }
@@ -193,6 +194,7 @@ func epollForkChild() {
     set.pointee.waiters = 0
     set.pointee.channelCount = 0
     set.pointee.channelUses = InlineArray(repeating: 0)
+    set.pointee.listeningChannels = InlineArray(repeating: 0)
     set.pointee.registrations = ChannelRegistrations(generations: InlineArray(repeating: 0))
     var link = set.pointee.firstLink
     while link != 0 {

@@ -93,6 +93,9 @@ private struct EpollWait {
       drainChannel(Int32(set.pointee.channels[i]))
     }
     thread.pointee.waiting.1 = 0
+    // The thread's own channel may not be among them: the last listener that it watched there has just
+    // left the set, and what has come for it is for others.
+    drainAllChannelsForThread()
   }
 
   private func collect(from start: Int) -> Int {

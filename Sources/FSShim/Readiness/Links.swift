@@ -247,7 +247,7 @@ extension ReadinessMemory {
       Sentinel.link.data(number))
     entry.pointee.isInKernel = true
     entry.pointee.channel = channel
-    addChannel(channel, to: set, descriptor: set.pointee.descriptor)
+    addListeningChannel(channel, to: set, descriptor: set.pointee.descriptor)
     Lock.release(setLock(entry.pointee.set))
   }
 

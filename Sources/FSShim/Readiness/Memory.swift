@@ -72,8 +72,10 @@ struct EpollSet {
   /// Channels that links concern.
   var channelCount: UInt32
   var channels: InlineArray<256, UInt8>
-  /// Links of each channel.
+  /// Links of each channel, and one more if it has ever brought connections of a listener.
   var channelUses: InlineArray<256, UInt32>
+  /// Channels that have brought connections of a listener, one bit each.
+  var listeningChannels: InlineArray<4, UInt64>
   var registrations: ChannelRegistrations
 }
 

@@ -77,6 +77,18 @@ extension ReadinessMemory {
     if sleepers(set) > 0 && !beginWaiting(channel) { wake(set) }
   }
 
+  /// A link of the set is a listener's whose connections come by `channel`. The channel stays in the set
+  /// as long as that lives: connections may still be on their way when the link has gone, and who
+  /// sleeps in the set has to give them back.
+  func addListeningChannel(_ channel: Int32, to set: EpollSetPointer, descriptor: Int32) {
+    guard channel >= 0 && channel < channelLimit else { return }
+    addChannel(channel, to: set, descriptor: descriptor)
+    let (word, bit) = (Int(channel) >> 6, UInt64(1) << UInt64(channel & 63))
+    guard set.pointee.listeningChannels[word] & bit == 0 else { return }
+    set.pointee.listeningChannels[word] |= bit
+    addChannel(channel, to: set, descriptor: descriptor)
+  }
+
   func removeChannel(_ channel: Int32, from set: EpollSetPointer) {
     guard channel >= 0 && channel < channelLimit else { return }
     set.pointee.channelUses[Int(channel)] -= 1
