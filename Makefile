@@ -8,7 +8,9 @@ DESTDIR ?=
 BUILD_PACKAGES := libbpf-dev libxdp-dev libelf-dev zlib1g-dev pkg-config binutils
 # What the demonstration, the tests and the benchmark run.
 RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-tools curl wrk \
-  ethtool iproute2 iputils-ping python3 procps util-linux tcpdump tshark
+  ethtool iproute2 iputils-ping python3 procps util-linux tcpdump tshark apache2 apache2-utils memcached
+# What `make test-all` runs besides.
+MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client openssh-server postgresql
 
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
@@ -50,10 +52,10 @@ test: dependencies lint products
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
 
-# `make test`, and the integration tests that take minutes.
+# Everything, the slow tiers of the integration tests included.
+test-all: RUN_PACKAGES += $(MORE_PACKAGES)
+test-all: export FS_EVERYTHING = 1
 test-all: test
-	FS_EVERYTHING=1 FS_BUILD_DIR="$(CURDIR)/build" \
-	  $(SWIFT) test --skip-build --filter IntegrationTests
 
 # The same segment scripts to the kernel and to the engine: docs/linux-differences.md.
 differential: dependencies
@@ -126,8 +128,9 @@ dependencies:
 	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing > /dev/null; \
 	status=$$?; \
 	if [ -n "$$made" ]; then rm -f "$$made"; fi; \
-	for service in haproxy nginx lighttpd redis-server; do \
-	  case "$$missing " in *" $$service "*) \
-	    systemctl disable --quiet $$service 2>/dev/null || true ;; esac; \
+	for service in haproxy nginx lighttpd redis-server apache2 memcached varnish postgresql \
+	  openssh-server=ssh; do \
+	  case "$$missing " in *" $${service%=*} "*) \
+	    systemctl disable --quiet $${service#*=} 2>/dev/null || true ;; esac; \
 	done; \
 	exit $$status

@@ -32,13 +32,13 @@ public struct Server: Sendable {
 
   /// Waits until connections from other hosts are the engines'; returns at once where no daemon
   /// runs. The application's threads have then said that they take the connections of its IPv4 and
-  /// of its IPv6 socket.
-  public func waitForAcceleration() throws {
+  /// of its IPv6 socket, if it has `sockets` of them.
+  public func waitForAcceleration(sockets: Int = 2) throws {
     guard let daemon = host.daemon else { return }
     var known: [AcceleratedListener] = []
     let isAccelerated = try waitUntil(seconds: 5, every: 0.02) {
       known = try daemon.listeners().filter { $0.port == port }
-      return known.count >= 2 && known.allSatisfy { !$0.acceptors.isEmpty }
+      return known.count >= sockets && known.allSatisfy { !$0.acceptors.isEmpty }
     }
     guard isAccelerated else {
       throw LaboratoryError("port \(port) of \(name) is not accelerated: \(known)")

@@ -1,0 +1,182 @@
+import Foundation
+import Laboratory
+import Testing
+
+extension Integration {
+  /// Servers of other protocols than HTTP.
+  @Suite(.network()) struct ServerPrograms {
+    /// Stores and reads values of all sizes over several connections at once; threads serve them.
+    @Test func memcached() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.server.startServer(
+          "memcached", ["memcached", "-u", "nobody", "-p", "11211", "-l", "0.0.0.0", "-t", "4"],
+          port: 11211, preloaded: true)
+        defer { server.stop() }
+        try server.waitForAcceleration(sockets: 1)
+        let script = try network.laboratory.makeFile("memcached.py", memcachedClient)
+        try network.expectAcceleration(ofBytes: 2 * 20 * 100_000) {
+          let output = try network.peer.run(
+            ["python3", script, network.front.address4, "11211"], seconds: 60)
+          #expect(output == "20 connections, 2000 values\n")
+        }
+      }
+    }
+
+    @Test(
+      .enabled(if: Tier.isEverything, "make test-all"), arguments: [[], ["-R"], ["-P", "4"], ["--bidir"]])
+    func iperf(_ options: [String]) throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.server.startServer(
+          "iperf3", ["iperf3", "-s", "-p", "80"], port: 80, preloaded: true)
+        defer { server.stop() }
+        try network.expectAcceleration(ofBytes: 20_000_000) {
+          try network.peer.run(
+            ["iperf3", "-p", "80", "-c", network.front.address4, "-n", "20M"] + options)
+        }
+      }
+    }
+
+    @Test(.enabled(if: Tier.isEverything, "make test-all")) func openssl() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let (key, certificate) = try network.makeCertificate()
+        let server = try network.server.startServer(
+          "openssl s_server",
+          [
+            "sh", "-c",
+            "cd \(network.content.directory) && exec openssl s_server -accept 443 -WWW -quiet "
+              + "-key \(key) -cert \(certificate)",
+          ], port: 443, preloaded: true)
+        defer { server.stop() }
+        let item = network.content.items[3]
+        let path = "\(network.laboratory.directory)/by-tls"
+        try network.expectAcceleration(ofBytes: item.size) {
+          try network.peer.run([
+            "curl", "-ksS", "--fail", "--max-time", "20", "-o", path,
+            "https://\(network.front.address4)/\(item.name)",
+          ])
+        }
+        #expect(try network.laboratory.hashes(of: [path]) == [item.hash])
+      }
+    }
+
+    /// An echo over java.nio, if there is a JDK.
+    @Test(.enabled(if: Tier.isEverything && FileManager.default.fileExists(atPath: "/usr/bin/javac")))
+    func java() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let source = try network.laboratory.makeFile("Echo.java", javaEcho)
+        try network.server.run(
+          ["javac", "-d", network.laboratory.directory, source], seconds: 60)
+        let server = try network.server.startServer(
+          "java", ["java", "-Xmx64m", "-cp", network.laboratory.directory, "Echo"], port: 80,
+          preloaded: true)
+        defer { server.stop() }
+        let item = network.content.items[3]
+        let script = try network.laboratory.makeFile("echo.py", echoClient)
+        try network.expectAcceleration(ofBytes: 2 * 50 * item.size) {
+          let output = try network.peer.run(
+            ["python3", script, network.front.address4, "80", network.content.path(item)],
+            seconds: 60)
+          #expect(output == "50 equal\n")
+        }
+      }
+    }
+  }
+}
+
+private let memcachedClient = """
+  import socket, sys, threading
+  failed = []
+  def serve(number):
+      connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+      stream = connection.makefile("rwb")
+      for step in range(100):
+          value = bytes([number]) * (step * 20 + 10)
+          key = b"%d-%d" % (number, step)
+          stream.write(b"set %s 0 0 %d\\r\\n%s\\r\\n" % (key, len(value), value))
+          stream.write(b"get %s\\r\\n" % key)
+          stream.flush()
+          answer = b"STORED\\r\\nVALUE %s 0 %d\\r\\n%s\\r\\nEND\\r\\n" % (key, len(value), value)
+          if stream.read(len(answer)) != answer:
+              failed.append(key)
+  threads = [threading.Thread(target=serve, args=(number,)) for number in range(20)]
+  for thread in threads: thread.start()
+  for thread in threads: thread.join(30)
+  assert not failed and not any(thread.is_alive() for thread in threads)
+  print("20 connections, 2000 values")
+
+  """
+
+private let echoClient = """
+  import socket, sys, threading
+  content = open(sys.argv[3], "rb").read()
+  equal = []
+  def echo():
+      connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+      sender = threading.Thread(target=lambda: (connection.sendall(content), connection.shutdown(1)))
+      sender.start()
+      received = b""
+      while block := connection.recv(65536):
+          received += block
+      sender.join()
+      if received == content:
+          equal.append(1)
+  threads = [threading.Thread(target=echo) for _ in range(50)]
+  for thread in threads: thread.start()
+  for thread in threads: thread.join(30)
+  print(len(equal), "equal")
+
+  """
+
+private let javaEcho = """
+  import java.net.InetSocketAddress;
+  import java.nio.ByteBuffer;
+  import java.nio.channels.*;
+  import java.util.*;
+
+  public class Echo {
+    public static void main(String[] arguments) throws Exception {
+      Selector selector = Selector.open();
+      ServerSocketChannel server = ServerSocketChannel.open();
+      server.bind(new InetSocketAddress(80), 128);
+      server.configureBlocking(false);
+      server.register(selector, SelectionKey.OP_ACCEPT);
+      while (true) {
+        selector.select();
+        Iterator<SelectionKey> keys = selector.selectedKeys().iterator();
+        while (keys.hasNext()) {
+          SelectionKey key = keys.next();
+          keys.remove();
+          if (key.isAcceptable()) {
+            SocketChannel accepted = server.accept();
+            if (accepted == null) continue;
+            accepted.configureBlocking(false);
+            accepted.register(selector, SelectionKey.OP_READ, ByteBuffer.allocateDirect(65536));
+          } else {
+            echo(key);
+          }
+        }
+      }
+    }
+
+    static void echo(SelectionKey key) throws Exception {
+      SocketChannel channel = (SocketChannel) key.channel();
+      ByteBuffer buffer = (ByteBuffer) key.attachment();
+      boolean isOver = key.isReadable() && channel.read(buffer) < 0;
+      buffer.flip();
+      channel.write(buffer);
+      buffer.compact();
+      if (isOver && buffer.position() == 0) {
+        channel.close();
+        return;
+      }
+      int wanted = buffer.position() > 0 ? SelectionKey.OP_WRITE : 0;
+      if (buffer.hasRemaining() && !isOver) wanted |= SelectionKey.OP_READ;
+      key.interestOps(wanted);
+    }
+  }
+
+  """
