@@ -22,11 +22,11 @@ struct fs_next fs_next_table = {
 // Older C libraries lack the youngest of the functions: what then stands in the table.
 static int fs_missing_epoll_pwait2(int set, struct epoll_event *events, int capacity,
                                    const struct timespec *timeout, const sigset_t *mask) {
-  return (int)syscall(SYS_epoll_pwait2, set, events, capacity, timeout, mask, _NSIG / 8);
+  return (int)next_syscall(SYS_epoll_pwait2, set, (long)events, capacity, (long)timeout, (long)mask, _NSIG / 8);
 }
 
 static int fs_missing_close_range(unsigned first, unsigned last, int flags) {
-  return (int)syscall(SYS_close_range, first, last, flags);
+  return (int)next_syscall(SYS_close_range, first, last, flags, 0, 0, 0);
 }
 
 static int fs_missing_execveat(int directory, const char *path, char *const arguments[],
@@ -35,7 +35,7 @@ static int fs_missing_execveat(int directory, const char *path, char *const argu
 }
 
 static void fs_missing_closefrom(int first) {
-  (void)syscall(SYS_close_range, first < 0 ? 0 : first, ~0u, 0);
+  (void)next_syscall(SYS_close_range, first < 0 ? 0 : first, ~0u, 0, 0, 0, 0);
 }
 
 /// Looks up every symbol behind this library. The lookups stand in this one function and their

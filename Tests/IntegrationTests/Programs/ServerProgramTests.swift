@@ -24,7 +24,8 @@ extension Integration {
     }
 
     @Test(
-      .enabled(if: Tier.isEverything, "make test-all"), arguments: [[], ["-R"], ["-P", "4"], ["--bidir"]])
+      .enabled(if: Tier.isEverything, "make test-all"),
+      arguments: [[], ["-R"], ["-P", "4"], ["--bidir"]])
     func iperf(_ options: [String]) throws {
       let network = try Network.running()
       try network.expectNoLeak {
@@ -63,7 +64,8 @@ extension Integration {
     }
 
     /// An echo over java.nio, if there is a JDK.
-    @Test(.enabled(if: Tier.isEverything && FileManager.default.fileExists(atPath: "/usr/bin/javac")))
+    @Test(
+      .enabled(if: Tier.isEverything && FileManager.default.fileExists(atPath: "/usr/bin/javac")))
     func java() throws {
       let network = try Network.running()
       try network.expectNoLeak {

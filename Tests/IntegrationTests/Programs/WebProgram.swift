@@ -62,7 +62,15 @@ enum WebProgram: String, CaseIterable, CustomTestStringConvertible {
       try write(socketServerProgram(mixIn, root: root), to: "\(directory)/server.py")
       command = ["python3", "\(directory)/server.py"]
     }
-    return try network.server.startServer(rawValue, command, port: 80, preloaded: preloaded)
+    let server = try network.server.startServer(
+      rawValue, command, port: 80, preloaded: preloaded)
+    // varnishd listens before the process that accepts is there.
+    if self == .varnish {
+      _ = try waitUntil(seconds: 10, every: 0.1) {
+        (try? network.peer.run(["curl", "-sSf", server.url(network.front, .ipv4, "1.bin")])) != nil
+      }
+    }
+    return server
   }
 }
 
@@ -85,8 +93,8 @@ private func apacheConfiguration(_ module: String, directory: String, root: Stri
   <Directory \(root)>
     Require all granted
   </Directory>
-  User root
-  Group root
+  User www-data
+  Group www-data
 
   """
 }

@@ -20,7 +20,9 @@ extension Integration {
     }
 
     /// The same with FSD_LOOPBACK, from a client on the server's own host.
-    @Test(arguments: Tier.isEverything ? WebProgram.allCases.filter { !$0.isHandedOver } : [.apacheEvent])
+    @Test(
+      arguments: Tier.isEverything
+        ? WebProgram.allCases.filter { !$0.isHandedOver } : [.apacheEvent])
     func loopback(_ program: WebProgram) throws {
       let network = try Network.running()
       network.server.environmentOfPreloaded = ["FSD_LOOPBACK": "1"]
