@@ -14,27 +14,47 @@ public enum KernelConnection {
   /// FIN the kernel waits for one that has been (60 s, a record of 200 bytes). Ours, if it has been sent,
   /// is sent again.
   ///
-  /// It is of AF_INET6 if that is asked for, also if the addresses are IPv4's, and belongs to a user, as
-  /// `ss -e` and the rules for SO_REUSEPORT see it.
-  ///
   /// If it fails, the peer is reset where the kernel has got so far that it can.
-  public static func make(
-    _ connection: ExportedConnection, isIPv6: Bool, user: UInt32
-  ) throws(DeviceError) -> Int32 {
-    let family = isIPv6 || !connection.address.local.isIPv4 ? AF_INET6 : AF_INET
-    let number = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard number >= 0 else { throw .last("opening", "a socket") }
-    let repair = Repair(socket: number, connection: connection)
+  public static func make(_ order: Order) throws(DeviceError) -> Int32 { try make([order])[0] }
+
+  /// What a socket is to be made of.
+  public struct Order {
+    /// The connection.
+    public var connection: ExportedConnection
+    /// Of AF_INET6, also if the addresses are IPv4's.
+    public var isIPv6: Bool
+    /// Whom it shall belong to, as `ss -e` and the rules for SO_REUSEPORT see it.
+    public var user: UInt32
+
+    /// An order for one socket.
+    public init(_ connection: ExportedConnection, isIPv6: Bool, user: UInt32) {
+      self.connection = connection
+      self.isIPv6 = isIPv6
+      self.user = user
+    }
+  }
+
+  /// Makes several sockets, none of which sends anything before all are there: both ends of a connection
+  /// within this host. If it fails there is none.
+  public static func make(_ orders: [Order]) throws(DeviceError) -> [Int32] {
+    var repairs: [Repair] = []
     do throws(DeviceError) {
-      if family == AF_INET6 { try repair.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
-      try repair.establish(family)
-      try repair.fill()
-      try repair.finish(user: user)
+      for order in orders {
+        let family = order.isIPv6 || !order.connection.address.local.isIPv4 ? AF_INET6 : AF_INET
+        let number = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard number >= 0 else { throw .last("opening", "a socket") }
+        let repair = Repair(socket: number, connection: order.connection)
+        repairs.append(repair)
+        if family == AF_INET6 { try repair.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
+        try repair.establish(family)
+        try repair.fill()
+      }
+      for (repair, order) in zip(repairs, orders) { try repair.finish(user: order.user) }
     } catch {
-      repair.abandon()
+      for repair in repairs { repair.abandon() }
       throw error
     }
-    return number
+    return repairs.map(\.socket)
   }
 }
 

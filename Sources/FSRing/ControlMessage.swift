@@ -120,8 +120,9 @@ public enum ControlKind: UInt16, Sendable {
   /// shall be the kernel's from now on, whoever uses it. Reply: one descriptor, the kernel's socket
   /// for it, on which everything that was not read can be read and what was not sent is sent;
   /// options are the kernel's defaults. Asked for once per process: then the daemon may forget it.
-  /// `status` ENOENT: the process has no such connection. EINPROGRESS: it is being opened. ENOTCONN: it
-  /// is dead. Another value: the kernel would not have it, and it has been reset.
+  /// `status` ENOENT: the process has no such connection, or it is over. EINPROGRESS: it is being
+  /// opened. EOPNOTSUPP: it is within this host, and nobody has its other end yet. Another value: the
+  /// kernel would not have it, and it has been reset.
   ///
   /// The owner's engine posts `EventFlags.moved`, also to a process that asked for it itself.
   case adopt

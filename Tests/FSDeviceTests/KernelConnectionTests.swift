@@ -30,7 +30,7 @@ import Testing
     ) throws -> KernelSocket {
       KernelSocket(
         descriptor: try network.host {
-          try KernelConnection.make(exported, isIPv6: isIPv6, user: user)
+          try KernelConnection.make(.init(exported, isIPv6: isIPv6, user: user))
         })
     }
 
@@ -170,6 +170,41 @@ import Testing
     #expect(fstat(socket.descriptor, &metadata) == 0 && metadata.st_uid == 1234)
   }
 
+  /// Both ends are here: neither sends anything before the other is there.
+  @Test func bothEndsWithinTheHost() throws {
+    let pair = try Pair()
+    var near = try #require(
+      pair.server.dismantle(
+        flow: FlowAddress(
+          local: IPAddress(v4: 127, 0, 0, 1), localPort: 8080, remote: IPAddress(v4: 127, 0, 0, 1),
+          remotePort: 45678), unacknowledged: Array("under way".utf8), unsent: Array(", all".utf8)))
+    near.receiveNext = 5000
+    near.windowUpdateSequence = 4999
+    var far = near
+    far.address = FlowAddress(
+      local: near.address.remote, localPort: 45678, remote: near.address.local, remotePort: 8080)
+    far.sendUnacknowledged = 4990
+    far.unacknowledged = Array("unread bytes".utf8)
+    far.unsent = []
+    far.isWriteShut = true
+    // Some of it has arrived and was not read.
+    near.unread = Array("unread byt".utf8)
+    far.receiveNext = near.sendUnacknowledged &+ 5
+    far.windowUpdateSequence = near.sendUnacknowledged
+    far.unread = Array("under".utf8)
+    let numbers = try pair.network.host {
+      try KernelConnection.make([
+        .init(near, isIPv6: false, user: 0), .init(far, isIPv6: true, user: 0),
+      ])
+    }
+    let sockets = numbers.map(KernelSocket.init(descriptor:))
+    #expect(read(sockets[0], count: 12) == Array("unread bytes".utf8))
+    #expect(read(sockets[1], count: 14) == Array("under way, all".utf8))
+    #expect(sockets[0].receive() == "" && errno != EAGAIN, "the end")
+    sockets[0].send("more")
+    #expect(sockets[1].receive() == "more")
+  }
+
   /// What the kernel does not take is an error, and no descriptor is left.
   @Test func refusals() throws {
     let pair = try Pair()
@@ -207,7 +242,7 @@ import Testing
     try program.addMovedFlow(pair.flow)
     // No owner any more: its end is the kernel's alone.
     close(
-      try pair.network.host { try KernelConnection.make(exported, isIPv6: false, user: 0) })
+      try pair.network.host { try KernelConnection.make(.init(exported, isIPv6: false, user: 0)) })
     #expect(pair.client.receive() == "")
     usleep(300_000)
     let before = program.counters()

@@ -10,8 +10,8 @@ extension Engine {
     case unknown
     /// It is being opened.
     case opening
-    /// Both of its ends are in this engine, and only one is asked for.
-    case loopback
+    /// Its other end is in this engine, too, and cannot be exported now.
+    case otherEnd
   }
 
   /// Who may dispose of connections: a channel, of what it had before a moment.
@@ -39,6 +39,8 @@ extension Engine {
   /// For a second, segments that are still under way to here are dropped without an answer; the peer
   /// sends them again. Bytes ahead of a gap are not taken along, although the peer may have been told
   /// of them: a receiver may do so (RFC 2018 section 8).
+  ///
+  /// Of a connection within the host both ends go.
   public mutating func exportConnection(
     _ flow: FlowAddress, claims: [ExportClaim], now: Instant
   ) -> Result<ExportedConnection, ExportRefusal> {
@@ -51,12 +53,45 @@ extension Engine {
     catchUp(connections[candidate].channel, now: now)
     guard let id = find(flow, hash: hash), isClaimed(id, claims) else { return .failure(.unknown) }
     guard connections[id].state >= .established else { return .failure(.opening) }
-    guard connections[id].interface != loopback else { return .failure(.loopback) }
+    guard connections[id].interface == loopback else { return .success(giveUp(id, hash, now: now)) }
+    guard let end = otherEnd(of: flow, now: now), find(flow, hash: hash) == id else {
+      return .failure(.otherEnd)
+    }
+    var exported = giveUp(id, hash, now: now)
+    if end.id != .none { exported.otherEnd = [giveUp(end.id, end.hash, now: now)] }
+    return .success(exported)
+  }
+
+  private mutating func giveUp(
+    _ id: ConnectionID, _ hash: UInt64, now: Instant
+  ) -> ExportedConnection {
     let exported = description(of: id, now: now)
     counters.exported += 1
-    moved.insert(flow, hash: hash, now: now)
+    moved.insert(connections[id].flow, hash: hash, now: now)
     moveAway(id)
-    return .success(exported)
+    return exported
+  }
+
+  /// The other end of a connection within this host; none if it is over. Nil if it is there and belongs
+  /// to no application yet.
+  private mutating func otherEnd(
+    of flow: Flow, now: Instant
+  ) -> (id: ConnectionID, hash: UInt64)? {
+    let other = Flow(
+      local: flow.remote, localPort: flow.remotePort, remote: flow.local, remotePort: flow.localPort
+    )
+    let hash = secret.hash(other)
+    if let candidate = find(other, hash: hash), connections[candidate].channel != .none {
+      catchUp(connections[candidate].channel, now: now)
+    }
+    guard let id = find(other, hash: hash) else {
+      return halfOpen.find(other, hash: hash) == nil ? (.none, hash) : nil
+    }
+    let connection = connections[id]
+    guard connection.state >= .established, connection.channel != .none,
+      !channels[connection.channel].isViolated
+    else { return nil }
+    return (id, hash)
   }
 
   /// The connections on which a claim stands, for `exportConnection`.
@@ -103,7 +138,7 @@ extension Engine {
       isWriteShut: connection.flags.contains(.finQueued), unread: unreadBytes(id),
       unacknowledged: Array(queued[..<sent]), unsent: Array(queued[sent...]),
       listener: connection.acceptedBy == .max ? nil : connection.acceptedBy,
-      channel: connection.channel,
+      channel: connection.channel, isOrphan: connection.flags.contains(.orphaned),
       ownedSince: connection.ownedSince)
   }
 
@@ -137,83 +172,4 @@ extension Engine {
     }
     return bytes
   }
-}
-
-/// What identifies a connection to the owner of an engine: both endpoints.
-public struct FlowAddress: Hashable, Sendable {
-  /// This host's address.
-  public var local: IPAddress
-  /// This host's port.
-  public var localPort: UInt16
-  /// The peer's address.
-  public var remote: IPAddress
-  /// The peer's port.
-  public var remotePort: UInt16
-
-  /// The connection between two endpoints.
-  public init(local: IPAddress, localPort: UInt16, remote: IPAddress, remotePort: UInt16) {
-    self.local = local
-    self.localPort = localPort
-    self.remote = remote
-    self.remotePort = remotePort
-  }
-
-  init(_ flow: Flow) {
-    self.init(
-      local: flow.local, localPort: flow.localPort, remote: flow.remote,
-      remotePort: flow.remotePort)
-  }
-}
-
-extension Flow {
-  init(_ address: FlowAddress) {
-    self.init(
-      local: address.local, localPort: address.localPort, remote: address.remote,
-      remotePort: address.remotePort)
-  }
-}
-
-/// A connection with everything that another stack needs to go on with it. Numbers are sequence
-/// numbers of the connection; windows are in bytes.
-public struct ExportedConnection: Equatable, Sendable {
-  /// Both endpoints.
-  public var address: FlowAddress
-  /// Number of the first byte of `unacknowledged`, or of what would be sent next.
-  public var sendUnacknowledged: UInt32
-  /// RCV.NXT: one past the last of `unread`, and past the peer's FIN if that has arrived.
-  public var receiveNext: UInt32
-  /// SND.WND.
-  public var sendWindow: UInt32
-  /// The largest window that the peer has offered.
-  public var largestSendWindow: UInt32
-  /// SND.WL1.
-  public var windowUpdateSequence: UInt32
-  /// What the peer may send beyond `receiveNext`.
-  public var receiveWindow: UInt32
-  /// Shift of the windows that the peer sends.
-  public var sendScale: UInt8
-  /// Shift of the windows that we send.
-  public var receiveScale: UInt8
-  /// Bytes that the peer takes in a segment, options not deducted.
-  public var maximumSegmentSize: UInt16
-  /// RFC 2018.
-  public var permitsSelectiveAcknowledgements: Bool
-  /// The value of our timestamp clock, which counts milliseconds; nil without timestamps.
-  public var timestamp: UInt32?
-  /// There is an end behind `unread`: the peer's FIN has arrived, or shutdown(SHUT_RD) was called.
-  public var isReadOver: Bool
-  /// There is an end behind `unsent`: our FIN has been, or is to be, sent.
-  public var isWriteShut: Bool
-  /// Bytes received, in order, that the application has not read.
-  public var unread: [UInt8]
-  /// Bytes sent and not acknowledged.
-  public var unacknowledged: [UInt8]
-  /// Bytes never sent.
-  public var unsent: [UInt8]
-  /// The listener that it was accepted from.
-  public var listener: UInt32?
-  /// The channel that it was of.
-  public var channel: ChannelID
-  /// When it came to its owner.
-  public var ownedSince: Instant
 }

@@ -122,7 +122,12 @@ extension Engine {
     connections[id].receiveUnposted = .max
     connections[id].sendUnacknowledged = connections[id].sendMaximum
     connections[id].sendQueueEnd = connections[id].sendMaximum
-    connections[id].flags.insert([.moved, .reportMoved])
+    connections[id].flags.insert(.moved)
+    guard connections[id].slot != .max else {
+      forget(id)
+      return
+    }
+    if !connections[id].flags.contains(.orphaned) { connections[id].flags.insert(.reportMoved) }
     markDirty(id)
   }
 

@@ -19,8 +19,8 @@ final class ControlServer {
     /// JSON for `fsd status` and `fsd stats`.
     var status: () -> JSON
     var statistics: () -> JSON
-    /// Makes the kernel's socket for a connection: of AF_INET6 or by its addresses, for which user.
-    var kernelSocket: (ExportedConnection, Bool, UInt32) throws(DeviceError) -> Int32
+    /// Makes the kernel's sockets for connections.
+    var kernelSockets: ([KernelConnection.Order]) throws(DeviceError) -> [Int32]
     /// A connection is about to become the kernel's.
     var expectKernelFlow: (FlowAddress) -> Void
     /// Begins the daemon's end.

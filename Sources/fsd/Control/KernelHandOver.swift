@@ -210,39 +210,67 @@ extension ControlServer {
     case .success(let connection): exported = connection
     case .failure(.unknown): return .failure(ErrnoValue(ENOENT))
     case .failure(.opening): return .failure(ErrnoValue(EINPROGRESS))
-    case .failure(.loopback): return .failure(ErrnoValue(EOPNOTSUPP))
+    case .failure(.otherEnd): return .failure(ErrnoValue(EOPNOTSUPP))
     }
-    func isOwner(_ connection: ControlConnection) -> Bool {
-      connection.channels.contains {
-        $0.engine == Int(message.engine) && $0.id == exported.channel
-      }
+    // What the request says of the family is about the end that it names.
+    let ends = ([exported] + exported.otherEnd).enumerated().map { position, end in
+      End(
+        connection: end, owner: owner(of: end, on: Int(message.engine), besides: requester),
+        isIPv6: position == 0 && message.flags & ControlFlags.ipv6Socket != 0
+          || isOfIPv6Listener(end))
     }
-    let owner = isOwner(requester) ? requester : connections.values.first(where: isOwner)
-    let isIPv6 =
-      message.flags & ControlFlags.ipv6Socket != 0
-      || exported.listener.flatMap { services.listeners.listeners[$0] }?.description.address
-        .isIPv4 == false
-    let socket: Descriptor
+    let sockets: [Int32]
     do throws(DeviceError) {
-      socket = Descriptor(
-        adopting: try services.kernelSocket(
-          exported, isIPv6, owner?.peer.user ?? requester.peer.user))
+      sockets = try services.kernelSockets(
+        ends.map {
+          KernelConnection.Order(
+            $0.connection, isIPv6: $0.isIPv6, user: ($0.owner ?? requester).peer.user)
+        })
     } catch {
       handOvers.failed += 1
       Log.note("port \(flow.localPort): a connection was lost on its way to the kernel: \(error)")
       return .failure(ErrnoValue(error.code))
     }
-    var waiting: Set<ProcessNumber> = []
-    if let owner {
-      owner.handOvers += 1
-      waiting.insert(owner.number)
-      for heir in heirs(of: owner, to: flow) where heir.before >= exported.ownedSince {
-        waiting.insert(heir.process)
-      }
+    let descriptors = sockets.map { Descriptor(adopting: $0) }
+    for (end, socket) in zip(ends, descriptors) { hold(end, socket, besides: requester) }
+    return .success(Moved(socket: descriptors[0], owner: ends[0].owner))
+  }
+
+  /// One end that has moved.
+  private struct End {
+    var connection: ExportedConnection
+    var owner: ControlConnection?
+    var isIPv6: Bool
+  }
+
+  private func owner(
+    of end: ExportedConnection, on engine: Int, besides requester: ControlConnection
+  ) -> ControlConnection? {
+    func isOwner(_ connection: ControlConnection) -> Bool {
+      connection.channels.contains { $0.engine == engine && $0.id == end.channel }
     }
+    // One that has just ended is no longer among the others.
+    return isOwner(requester) ? requester : connections.values.first(where: isOwner)
+  }
+
+  private func isOfIPv6Listener(_ end: ExportedConnection) -> Bool {
+    guard let number = end.listener, let listener = services.listeners.listeners[number] else {
+      return false
+    }
+    return !listener.description.address.isIPv4
+  }
+
+  /// Keeps a socket for all who may ask for it, but the one that asks for it now.
+  private func hold(_ end: End, _ socket: Descriptor, besides requester: ControlConnection) {
+    guard let owner = end.owner else { return }
+    owner.handOvers += 1
+    let flow = end.connection.address
+    var waiting = Set(
+      heirs(of: owner, to: flow).lazy.filter { $0.before >= end.connection.ownedSince }
+        .map(\.process))
+    if !end.connection.isOrphan { waiting.insert(owner.number) }
     waiting.remove(requester.number)
     held.hold(flow, socket, for: waiting)
-    return .success(Moved(socket: socket, owner: owner))
   }
 
   private func claims(

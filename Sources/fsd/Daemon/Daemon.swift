@@ -267,9 +267,7 @@ extension Daemon {
           processors: plan.processors,
           siblings: Topology.siblings(of: try ProcessorSet.allowed().members)),
         status: { [unowned self] in status() }, statistics: { [unowned self] in statistics() },
-        kernelSocket: { connection, isIPv6, user throws(DeviceError) in
-          try KernelConnection.make(connection, isIPv6: isIPv6, user: user)
-        },
+        kernelSockets: { orders throws(DeviceError) in try KernelConnection.make(orders) },
         expectKernelFlow: { [unowned self] in expectKernelFlow($0) },
         stop: { [loop] in loop.stop() }))
     self.server = server

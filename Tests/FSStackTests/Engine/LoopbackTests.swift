@@ -83,6 +83,47 @@ import Testing
     #expect(scene.simulation.trace.entries.isEmpty)
   }
 
+  /// Both ends go to the kernel, with all bytes between them: what one has sent and the other has not
+  /// received is still with the sender.
+  @Test(arguments: [false, true])
+  func exported(isClosed: Bool) throws {
+    let scene = Scene(Self.own4)
+    let socket = scene.client.connect(to: Self.own4, port: 80)
+    scene.simulation.run(for: .milliseconds(5))
+    let accepted = try #require(scene.server.accept())
+    accepted.send(500)
+    scene.simulation.run(for: .milliseconds(50))
+    socket.read()
+    socket.consume()
+    scene.simulation.run(for: .milliseconds(50))
+    // Sent, and in the engine's own frames only.
+    socket.send(5000)
+    let host = scene.simulation.a.engines[0]
+    host.control {
+      _ = $0.serviceChannels(now: scene.simulation.now)
+      $0.finishBurst(now: scene.simulation.now)
+    }
+    if isClosed { socket.close() }
+    let claim = Engine.ExportClaim(channel: scene.server.channel)
+    let near = try host.control {
+      $0.exportConnection(accepted.flowAddress, claims: [claim], now: scene.simulation.now)
+    }.get()
+    let far = try #require(near.otherEnd.first)
+    #expect(far.address.localPort == near.address.remotePort && near.otherEnd.count == 1)
+    #expect(far.channel == scene.client.channel && far.listener == nil && near.listener == 1)
+    #expect(far.isOrphan == isClosed && far.isWriteShut == isClosed)
+    #expect(near.receiveNext == far.sendUnacknowledged && near.unread.isEmpty)
+    #expect(socket.matches(far.unacknowledged + far.unsent, from: 0, isSent: true))
+    #expect(far.unacknowledged.count == 5000)
+    scene.simulation.run(for: .milliseconds(50))
+    #expect(accepted.hasMoved && (isClosed || socket.hasMoved))
+    accepted.close()
+    socket.close()
+    scene.simulation.run(for: .seconds(2))
+    #expect(scene.simulation.leftovers() == [])
+    #expect(scene.drops.keys.allSatisfy { $0 == .movedToKernel })
+  }
+
   /// Nobody listens: refused at once, and the engine does not run in a circle.
   @Test func refused() {
     let scene = Scene(Self.own4)

@@ -37,8 +37,10 @@ final class TestServer {
           StatisticsReport.make(
             engines: engines.map { $0.snapshot() }, programs: [], uptimeNanoseconds: 0)
         },
-        kernelSocket: { connection, isIPv6, user throws(DeviceError) in
-          try made.make(connection, isIPv6, user)
+        kernelSockets: { orders throws(DeviceError) in
+          var numbers: [Int32] = []
+          for order in orders { numbers.append(try made.make(order)) }
+          return numbers
         },
         expectKernelFlow: { made.ports.append($0.localPort) },
         stop: { counter.value += 1 }))
@@ -70,14 +72,12 @@ final class ImitationSockets {
   var ports: [UInt16] = []
   var fails = false
 
-  func make(
-    _ connection: ExportedConnection, _ isIPv6: Bool, _ user: UInt32
-  ) throws(DeviceError) -> Int32 {
+  func make(_ order: KernelConnection.Order) throws(DeviceError) -> Int32 {
     if fails { throw .system(operation: "binding", subject: "a test", errno: EADDRINUSE) }
-    requests.append((isIPv6, user))
+    requests.append((order.isIPv6, order.user))
     var numbers: [Int32] = [0, 0]
     guard unsafe pipe(&numbers) == 0 else { throw .unsupported("no pipe") }
-    ends[connection.address.remotePort] = Descriptor(adopting: numbers[0])
+    ends[order.connection.address.remotePort] = Descriptor(adopting: numbers[0])
     return numbers[1]
   }
 
