@@ -15,7 +15,7 @@ final class FuzzApplication {
     var isOpen = false
     /// Of the application's half, and not yet released by the engine.
     var isHeld = false
-    /// The sending side was shut down.
+    /// The sending side was shut down, or the connection has failed.
     var isShut = false
     /// Received bytes not yet read.
     var unread: UInt32 = 0
@@ -149,6 +149,17 @@ final class FuzzApplication {
       received += Int(event.length)
     }
     giveBack(slot, event.acknowledged)
+    if event.flags & EventFlags.failed != 0 { fail(slot) }
+  }
+
+  /// The event that tells of a failure gives all chunks back. What is sent afterwards nobody counts, so a
+  /// correct application sends nothing.
+  private func fail(_ slot: Int) {
+    guard keepsRules else { return }
+    freeChunks += slots[slot].sent.map(\.chunk)
+    slots[slot].sent = []
+    slots[slot].acknowledged = 0
+    slots[slot].isShut = true
   }
 
   /// Acknowledged bytes free their chunks, in order.
