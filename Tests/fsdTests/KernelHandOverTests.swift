@@ -218,6 +218,26 @@ extension Serially {
       #expect(server.made.requests.map(\.isIPv6) == [true, false])
     }
 
+    /// Of a connection within the host both ends move, and both owners may have theirs.
+    @Test(arguments: [false, true])
+    func otherEndsAreHeldForTheirOwners(isOrphan: Bool) throws {
+      let server = try TestServer()
+      let owner = try TestClient.application(server)
+      let other = try TestClient.application(server)
+      var near = connection(1)
+      var far = connection(2, channel: 1)
+      far.isOrphan = isOrphan
+      near.otherEnd = [far]
+      server.engines[0].exportable[near.address] = near
+      #expect(outcome(try owner.ask(.adopt, port: 1))! == (0, 1))
+      #expect(server.made.requests.count == 2)
+      server.run()
+      #expect(server.made.isOpen(2) != isOrphan, "nobody wants what its owner has closed")
+      #expect(try owner.ask(.adopt, port: 2)?.message.status == ENOENT, "it is the other's")
+      #expect(outcome(try other.ask(.adopt, port: 2))! == (isOrphan ? ENOENT : 0, isOrphan ? 0 : 1))
+      #expect(server.server.held.count == 0)
+    }
+
     @Test func theKernelMayRefuse() throws {
       let server = try TestServer()
       let owner = try TestClient.application(server)
