@@ -92,10 +92,10 @@ extension Engine {
       halfOpen.records[id].isAcknowledged = true
       return
     }
-    guard listeners.endpoints[record.endpoint].hasRoom else {
+    guard listeners.endpoints[record.endpoint].hasRoom, !connections.isFull else {
       // As Linux: the peer is not told, and the SYN-ACK goes out again until there is room.
       halfOpen.records[id].isAcknowledged = true
-      drop(.listenQueueFull)
+      drop(connections.isFull ? .connectionTableFull : .listenQueueFull)
       return
     }
     forget(id)

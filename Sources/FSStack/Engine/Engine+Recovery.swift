@@ -149,6 +149,8 @@ extension Engine {
       let hole = min(acknowledgement.advance, size)
       let counted = min(recovery.duplicateBytes, acknowledgement.advance - hole)
       delivery.bytes = acknowledgement.advance - counted
+      // Originals behind what was sent again may have arrived before it: they show nothing.
+      if delivery.hasRetransmission { delivery.hasOriginalOfEpisode = false }
       recovery.duplicateBytes -= counted
       recovery.duplicates = 0
       if recovery.phase != .recovery { recovery.duplicateBytes = 0 }

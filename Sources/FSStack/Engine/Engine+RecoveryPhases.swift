@@ -164,7 +164,8 @@ extension Engine {
 
   private func closeEpisode(_ id: ConnectionID, _ recovery: inout LossRecovery) {
     recovery.phase = recovery.sackedBytes > 0 ? .disorder : .open
-    recovery.isGuarded = true
+    // An undone episode leaves segments in flight that may be lost after all: their duplicates count.
+    recovery.isGuarded = connections[id].sendUnacknowledged >= recovery.recoveryPoint
     recovery.duplicates = 0
     recovery.duplicateBytes = 0
     recovery.spurious.timeout = .off

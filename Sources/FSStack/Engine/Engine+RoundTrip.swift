@@ -7,13 +7,14 @@ extension Engine {
   mutating func measure(
     _ id: ConnectionID, _ delivery: Delivery, _ segment: inout Segment, advances: Bool, now: Instant
   ) -> Interval? {
-    // Segments that were acknowledged in order first: the timeout must cover the peer's delay.
-    let first =
-      delivery.firstSentAt != .never ? delivery.firstSentAt : delivery.firstSackedSentAt
+    // Segments that were acknowledged in order first: the timeout must cover the peer's delay. But not
+    // those behind one that was sent again: they may have waited for it.
+    let isInOrder = delivery.firstSentAt != .never && !delivery.hasRetransmission
+    let first = isInOrder ? delivery.firstSentAt : delivery.firstSackedSentAt
     guard first != .never else {
       return advances ? measureByTimestamp(id, &segment, now: now) : nil
     }
-    let last = delivery.firstSentAt != .never ? delivery.lastSentAt : delivery.lastSackedSentAt
+    let last = isInOrder ? delivery.lastSentAt : delivery.lastSackedSentAt
     let roundTrip = now - last
     // Every second segment is acknowledged (RFC 7323 appendix G).
     let expected = connections[id].flight.count / 2
@@ -22,8 +23,8 @@ extension Engine {
     return roundTrip
   }
 
-  /// All that is acknowledged was sent more than once: only the echo tells to which of the times the
-  /// acknowledgement belongs.
+  /// Something that is acknowledged was sent more than once: only the echo tells to which of the times
+  /// the acknowledgement belongs.
   private mutating func measureByTimestamp(
     _ id: ConnectionID, _ segment: inout Segment, now: Instant
   ) -> Interval? {

@@ -27,7 +27,7 @@ struct IndexedSlab<Index: SlabIndex & BitwiseCopyable, Element> {
   var capacity: UInt32 { elements.capacity }
   /// One more than the highest index ever in use.
   var watermark: UInt32 { elements.watermark }
-  var isFull: Bool { elements.count == elements.capacity }
+  var isFull: Bool { elements.isFull }
 
   /// Whether `id` is in use; any value may be asked for.
   func isAllocated(_ id: Index) -> Bool { elements.isAllocated(id) }

@@ -51,6 +51,8 @@ struct Slab<Index: SlabIndex, Element> {
   /// Elements in use.
   var count: UInt32 { unsafe state.pointee.count }
 
+  var isFull: Bool { count == capacity }
+
   /// One more than the highest index ever in use.
   var watermark: UInt32 { unsafe state.pointee.watermark }
 

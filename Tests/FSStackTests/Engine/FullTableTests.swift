@@ -40,4 +40,23 @@ import Testing
     pair.simulation.run(for: .milliseconds(50))
     #expect(last.isConnected)
   }
+
+  /// A handshake that completes when the table is full is not forgotten: its peer believes itself
+  /// connected, and may wait for the server to speak. The SYN-ACK goes out again until there is room.
+  @Test func handshakeWaitsForRoom() {
+    var options = SimulatedHost.Options()
+    options.maximumConnections = 1
+    let pair = ScriptedPair(options: options)
+    let peers = [2000, 2001].map { ScriptedPeer(pair.simulation, port: $0) }
+    for peer in peers { peer.open() }
+    #expect(pair.server.accepted.count == 1 && pair.drops(.connectionTableFull) == 1)
+    pair.simulation.run(for: .milliseconds(1100))
+    #expect(peers[1].take() == ["A> SYN ACK 0 ack 1"])
+    peers[0].send(.rst, 1)
+    pair.server.accepted[0].close()
+    pair.simulation.run(for: .seconds(2))
+    #expect(peers[1].take() == ["A> SYN ACK 0 ack 1"])
+    peers[1].send([], 1, ack: 1)
+    #expect(pair.server.accepted.count == 2)
+  }
 }

@@ -91,6 +91,37 @@ import Testing
     #expect(scene.counters.undos == 0 && scene.recovery?.phase == .loss)
   }
 
+  /// Without selective acknowledgements, what is acknowledged together with a segment sent again may
+  /// have arrived long before, and waited for it: neither a sign that the timeout was for nothing, nor
+  /// a round trip. The rest of the flight, which is lost, goes out at once.
+  @Test func waitingSegmentsAreNoSign() {
+    let scene = SelectiveScene(segments: 10, selective: false)
+    let timeout = scene.connection.roundTrip.timeout
+    scene.run(milliseconds: 220)
+    #expect(scene.take() == ["A> ACK 1:1001 ack 1"])
+    scene.run(milliseconds: 100)
+    scene.acknowledge(3001)
+    #expect(scene.counters.undos == 0 && scene.recovery?.phase == .loss)
+    #expect(scene.connection.roundTrip.timeout == timeout)
+    #expect(scene.take().first == "A> ACK 3001:4001 ack 1")
+  }
+
+  /// An episode that was undone leaves its other segments in flight. If one of them is lost all the
+  /// same, its duplicates begin a recovery: they are no answers to what was sent again.
+  @Test func lossAfterUndo() {
+    let scene = SelectiveScene(segments: 20, timestamps: true, selective: false)
+    scene.run(milliseconds: 10)
+    let original = scene.lastStamp
+    scene.run(milliseconds: 230)
+    #expect(scene.take() == ["A> ACK 1:1001 ack 1"])
+    scene.echo = original
+    scene.acknowledge(1001)
+    #expect(scene.counters.undos == 1)
+    _ = scene.take()
+    for _ in 0..<3 { scene.acknowledge(1001) }
+    #expect(scene.take().contains("A> ACK 1001:2001 ack 1"))
+  }
+
   /// A whole outage after a real timeout: the first retransmission fills the only hole, and the
   /// acknowledgement covers segments that were reported before. That is no sign of a spurious timeout.
   @Test func reportedSegmentsAreNoSign() {

@@ -34,7 +34,7 @@ final class Simulation {
   private(set) var problems: [String] = []
   var reportsProblems = true
   /// What the trace said when the first of the problems was found.
-  private(set) var firstProblem: String?
+  var firstProblem: String?
 
   var a: SimulatedHost { hosts[0] }
   var b: SimulatedHost { hosts[1] }

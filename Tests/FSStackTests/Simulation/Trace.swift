@@ -49,6 +49,8 @@ final class Trace {
   var keepsNumbers = false
   /// When there are as many entries, the older half of them goes.
   var limit = 20_000
+  /// How many of the last lines a description shows.
+  var shown = 120
 
   init(start: Instant) { self.start = start }
 
@@ -132,15 +134,24 @@ final class Trace {
 }
 
 extension Trace: CustomStringConvertible {
-  /// The last lines, with times in milliseconds, ports, windows and notes.
-  var description: String {
-    let shown = entries.suffix(120).map { entry in
+  /// The last lines.
+  var description: String { text() }
+
+  /// The last lines of the flows with one of the ports, or of all if there are none: times in
+  /// milliseconds, windows and notes; with the ports, where there are several flows.
+  func text(ports: Set<UInt16> = []) -> String {
+    let wanted = entries.filter {
+      ports.isEmpty || ports.contains($0.segment.sourcePort)
+        || ports.contains($0.segment.destinationPort)
+    }
+    let flows = Set(wanted.map { [$0.segment.sourcePort, $0.segment.destinationPort].sorted() })
+    let lines = wanted.suffix(shown).map { entry in
+      let segment = entry.segment
       let milliseconds = Double((entry.time - start).nanoseconds) / 1_000_000
       let notes = entry.notes.isEmpty ? "" : "  (" + entry.notes.joined(separator: ", ") + ")"
-      let segment = entry.segment
-      let ports = "\(segment.sourcePort)>\(segment.destinationPort)"
-      return "\(milliseconds)\t\(ports)\t\(entry.line) win \(segment.window)\(notes)"
+      let flow = flows.count > 1 ? "\(segment.sourcePort)>\(segment.destinationPort)\t" : ""
+      return "\(milliseconds)\t\(flow)\(entry.line) win \(segment.window)\(notes)"
     }
-    return "\n" + shown.joined(separator: "\n") + "\n"
+    return "\n" + lines.joined(separator: "\n") + "\n"
   }
 }

@@ -11,46 +11,91 @@ extension SwarmRun {
   func checkAfterTrouble() -> [String] {
     if isOver() { return checkPairs() }
     heal()
-    let longest = longestTimeout
-    let before = traffic.map { ($0, $0.progress) }
+    let bound = Interval(nanoseconds: 2 * longestTimeout.nanoseconds) + .seconds(2)
+    let before = traffic.map { ($0, progress(of: $0)) }
     for traffic in traffic { traffic.hurry() }
-    let bound = Interval(nanoseconds: 2 * longest.nanoseconds) + .seconds(2)
     simulation.run(within: bound, until: isOver)
     var problems: [String] = []
     for (traffic, progress) in before
-    where !traffic.isOver && traffic.progress == progress && isStuck(traffic) {
-      problems.append("no progress \(bound.nanoseconds / 1_000_000) ms after healing: \(traffic)")
+    where !traffic.isOver && self.progress(of: traffic) == progress && isStuck(traffic) {
+      problems.append(
+        note("no progress \(bound.nanoseconds / 1_000_000) ms after healing", traffic))
     }
     let start = simulation.now
-    let isComplete = simulation.run(within: Self.completionBound, until: isOver)
+    let isComplete = simulation.run(within: completionBound, until: isOver)
     if !isComplete, !mayFail, !hasErrors {
-      problems.append(
-        "not complete: " + traffic.filter { !$0.isOver }.map(\.description).joined(separator: "; "))
+      problems += traffic.filter { !$0.isOver }.map { note("not complete", $0) }
     }
     completion = simulation.now - start
     return problems + checkPairs()
   }
 
-  static var completionBound: Interval { .seconds(60) }
+  /// A minute; and for each write that is still to come the longest for which it may wait: Nagle's
+  /// algorithm for a delayed acknowledgement, or TCP_CORK for its end, 200 ms both. Applications with
+  /// few chunks write one after the other.
+  private var completionBound: Interval {
+    let writes = traffic.filter { !$0.isOver }.reduce(0) { $0 + $1.writesToCome }
+    return .seconds(60) + .milliseconds(200 * UInt64(writes))
+  }
 
   private var hasErrors: Bool { traffic.contains { $0.socket.error != nil } }
 
-  /// A side whose peer has gone without a word may wait for ever if it has nothing to send.
-  private func isStuck(_ traffic: SwarmTraffic) -> Bool {
-    if traffic.socket.bytesSent > traffic.socket.bytesAcknowledged { return true }
-    let partner = partners(of: traffic)
-    return partner.contains { !$0.isOver && $0.socket.error == nil }
+  /// The engine's side of a socket; nil when it is over there.
+  private func connection(of traffic: SwarmTraffic) -> Connection? {
+    let application = traffic.socket.application
+    let connections = application.engine.engine.connections
+    for raw in 0..<connections.watermark where connections.isAllocated(ConnectionID(raw: raw)) {
+      let connection = connections[ConnectionID(raw: raw)]
+      if connection.channel == application.channel, connection.slot == traffic.socket.slot {
+        return connection
+      }
+    }
+    return nil
   }
 
+  /// What the application sees, and what it is not told of at once.
+  private func progress(of traffic: SwarmTraffic) -> UInt64 {
+    let connection = connection(of: traffic)
+    return UInt64(traffic.progress)
+      &+ (connection?.tally.bytesAcknowledged ?? 0) &+ (connection?.tally.bytesReceived ?? 0)
+      &+ (connection.map { UInt64($0.state.rawValue) } ?? 100)
+  }
+
+  /// A side whose peer has gone without a word may wait for ever if it has nothing to send.
+  private func isStuck(_ traffic: SwarmTraffic) -> Bool {
+    guard let connection = connection(of: traffic) else { return true }
+    if connection.hasOutstanding || connection.hasUnsent { return true }
+    return partners(of: traffic).contains { !$0.isOver && $0.socket.error == nil }
+  }
+
+  /// The longest timeout that a connection has backed off to, or will have with its next
+  /// acknowledgement. That may answer what was sent first (RFC 7323 section 4), and then measures the
+  /// whole outage as one round trip R, of which the timeout is an eighth more, and what it was.
   private var longestTimeout: Interval {
     var longest = Interval.seconds(1)
     for engine in simulation.hosts.flatMap(\.engines) {
       let connections = engine.engine.connections
       for raw in 0..<connections.watermark where connections.isAllocated(ConnectionID(raw: raw)) {
-        longest = max(longest, connections[ConnectionID(raw: raw)].roundTrip.current)
+        let connection = connections[ConnectionID(raw: raw)]
+        longest = max(longest, connection.roundTrip.current)
+        guard connection.flags.contains(.timestamps), connection.hasOutstanding,
+          connection.unacknowledgedSince != .never
+        else { continue }
+        // SRTT + 4 * RTTVAR, with an eighth and a quarter of R.
+        let age = simulation.now - connection.unacknowledgedSince
+        let measured = Interval(nanoseconds: age.nanoseconds / 8 * 9)
+        longest = max(longest, connection.roundTrip.timeout + measured)
       }
     }
-    return longest
+    return min(longest, .seconds(120))
+  }
+
+  /// A problem of one connection, of which the trace will tell.
+  private func note(_ problem: String, _ traffic: SwarmTraffic) -> String {
+    if simulation.firstProblem == nil {
+      simulation.firstProblem = simulation.trace.text(ports: [traffic.socket.port])
+    }
+    return "\(problem): \(traffic)"
   }
 
   // MARK: Pairs
@@ -74,10 +119,10 @@ extension SwarmRun {
     for traffic in traffic {
       let socket = traffic.socket
       if let position = socket.firstWrongByte {
-        problems.append("wrong byte at \(position): \(traffic)")
+        problems.append(note("wrong byte at \(position)", traffic))
       }
       if let error = socket.error, let problem = checkError(error, traffic) {
-        problems.append("\(problem): \(traffic)")
+        problems.append(note(problem, traffic))
       }
       let partners = partners(of: traffic)
       // A flow's ports may have been used again.
@@ -103,7 +148,7 @@ extension SwarmRun {
     {
       problems.append("bytes are missing")
     }
-    return problems.map { "\($0): \(sender) -> \(receiver)" }
+    return problems.map { note($0, sender) + " -> \(receiver)" }
   }
 
   /// Whether there was a reason for an error.

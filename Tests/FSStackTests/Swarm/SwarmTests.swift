@@ -84,13 +84,22 @@ import Testing
   }
 
   private static func run(_ seed: UInt64, _ outcome: inout Outcome) {
+    let isAlone = wantedSeeds?.count == 1
     let run = SwarmRun(seed: seed)
+    let trace = run.simulation.trace
+    if isAlone {
+      trace.limit = 1_000_000
+      trace.shown = 4000
+    }
     let problems = run.run()
     outcome.coverage.add(run)
-    guard !problems.isEmpty else { return }
+    guard !problems.isEmpty else {
+      if isAlone { print("seed \(seed) with \(run.features)\(trace)") }
+      return
+    }
     let text = """
       seed \(seed) with \(run.features), \(run.isHealed ? "healed" : "in trouble") at the end
-      \(problems.prefix(8).joined(separator: "\n"))\(run.simulation.firstProblem ?? run.simulation.trace.description)
+      \(problems.prefix(8).joined(separator: "\n"))\(run.simulation.firstProblem ?? trace.description)
       """
     outcome.failures.append(Failure(seed: seed, text: text))
   }

@@ -43,11 +43,16 @@ final class SwarmTraffic {
     guard !socket.isClosed else { return }
     act()
     if socket.isClosed { simulation.after(.microseconds(100)) { [self] in onOver?() } }
-    if socket.application.isHeldUp {
-      simulation.after(.microseconds(100)) { [self] in
-        socket.application.publish()
-        step()
-      }
+    if socket.application.isHeldUp { flushLater() }
+  }
+
+  /// The command ring is full: what waits for room is entered bit by bit, the close of a socket that
+  /// is over, too. Nobody is woken for room.
+  private func flushLater() {
+    simulation.after(.microseconds(100)) { [self] in
+      socket.application.publish()
+      step()
+      if socket.isClosed, socket.application.isHeldUp { flushLater() }
     }
   }
 
@@ -90,6 +95,12 @@ final class SwarmTraffic {
   }
 
   // MARK: Writing
+
+  /// About how many calls it takes to write what is left, at most: a piece has half the limit on
+  /// average.
+  var writesToCome: Int {
+    (side.bytesToSend - socket.bytesSent) * 4 / min(side.writeLimit, side.sendBuffer) + 10
+  }
 
   /// Bytes that it may have sent by now.
   private var sendLimit: Int {

@@ -73,6 +73,9 @@ struct Delivery: BitwiseCopyable {
   /// The same of selectively acknowledged ones.
   var firstSackedSentAt = Instant.never
   var lastSackedSentAt = Instant.never
+  /// A cumulatively acknowledged segment was sent more than once. What is acknowledged with it may have
+  /// arrived long before, and waited for it.
+  var hasRetransmission = false
   /// A segment sent only once was delivered that was in flight when recovery began (RFC 5682).
   var hasOriginalOfEpisode = false
 
@@ -81,7 +84,10 @@ struct Delivery: BitwiseCopyable {
   mutating func take(_ record: TransmitRecord, isSelective: Bool) {
     bytes += record.length
     if isSelective { sackedBytes += record.length }
-    guard !record.isRetransmitted else { return }
+    guard !record.isRetransmitted else {
+      if !isSelective { hasRetransmission = true }
+      return
+    }
     if isSelective {
       firstSackedSentAt = min(firstSackedSentAt, record.sentAt)
       lastSackedSentAt =
