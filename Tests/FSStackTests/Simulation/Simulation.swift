@@ -24,8 +24,10 @@ final class Simulation {
   let trace: Trace
   /// Loses the frames for which it is true, whatever the link would do.
   var loses: ((_ sender: String, _ segment: Segment) -> Bool)?
-  /// Steps without progress of time after which the engines are thought to run in a circle.
+  /// Steps, or bursts, without progress of time after which the engines are thought to run in a circle.
   private static let patience = 10_000
+  /// The engines never sleep: there is no use in going on.
+  private var isRestless = false
   var happenings = EventQueue<Happening>()
   /// By host.
   var observers: [SegmentObserver] = []
@@ -95,6 +97,7 @@ final class Simulation {
     while true {
       settle()
       if condition() { return true }
+      guard !isRestless else { return false }
       var next = happenings.nextTime ?? .never
       for host in hosts {
         for engine in host.engines {
@@ -148,8 +151,15 @@ final class Simulation {
   /// Runs engines and woken applications until all sleep.
   private func settle() {
     var isBusy = true
+    var rounds = 0
     while isBusy {
       isBusy = false
+      rounds += 1
+      guard rounds < Self.patience else {
+        note(["the engines never sleep"], 0)
+        isRestless = true
+        return
+      }
       for (index, host) in hosts.enumerated() {
         for engine in host.engines where engine.isDue {
           isBusy = true

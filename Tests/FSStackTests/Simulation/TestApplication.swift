@@ -136,8 +136,8 @@ final class TestApplication {
 
   /// Whether it can connect.
   var hasFreeSlot: Bool { !freeSlots.isEmpty }
-  /// Whether commands wait for room in the ring.
-  var isHeldUp: Bool { !waiting.isEmpty }
+  /// Whether commands wait for room in the ring, and there may be some.
+  var isHeldUp: Bool { !waiting.isEmpty && !isDead }
 
   /// The process ends.
   func die(aborts: Bool, now: Instant) {

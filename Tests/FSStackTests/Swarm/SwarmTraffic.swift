@@ -12,6 +12,7 @@ final class SwarmTraffic {
   private var isResting = false
   private var hasStalled = false
   private var isBegun = false
+  private var isFlushing = false
   /// It has ended by RST, or with bytes unread.
   private(set) var hasAbandoned = false
   /// Called a little after it has closed.
@@ -49,10 +50,13 @@ final class SwarmTraffic {
   /// The command ring is full: what waits for room is entered bit by bit, the close of a socket that
   /// is over, too. Nobody is woken for room.
   private func flushLater() {
+    guard !isFlushing else { return }
+    isFlushing = true
     simulation.after(.microseconds(100)) { [self] in
+      isFlushing = false
       socket.application.publish()
       step()
-      if socket.isClosed, socket.application.isHeldUp { flushLater() }
+      if socket.application.isHeldUp { flushLater() }
     }
   }
 
