@@ -8,7 +8,8 @@ DESTDIR ?=
 BUILD_PACKAGES := libbpf-dev libxdp-dev libelf-dev zlib1g-dev pkg-config binutils
 # What the demonstration, the tests and the benchmark run.
 RUN_PACKAGES := haproxy nginx lighttpd lighttpd-mod-webdav redis-server redis-tools curl wrk \
-  ethtool iproute2 iputils-ping python3 procps util-linux tcpdump tshark apache2 apache2-utils memcached
+  ethtool iproute2 iputils-ping python3 procps util-linux strace tcpdump tshark \
+  apache2 apache2-utils memcached
 # What `make test-all` runs besides.
 MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client openssh-server postgresql
 

@@ -92,12 +92,20 @@ static int64_t fs_stream_flags(const struct iovec *vectors, int count, int flags
   return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
 }
 
+/// Whether vectors hold no byte: then readv and writev do nothing, and recvmsg and sendmsg something.
+static bool fs_are_empty(const struct iovec *vectors, int count) {
+  for (int i = 0; i < count; i++)
+    if (vectors[i].iov_len) return false;
+  return true;
+}
+
 FS_INTERPOSE(ssize_t, preadv2,
              (int fd, const struct iovec *vectors, int count, off_t position, int flags)) {
   if (fs_data_passes(fd) || fs_has_position(position))
     return next_preadv2(fd, vectors, count, position, flags);
   int64_t converted = fs_stream_flags(vectors, count, flags);
   if (converted < 0) return fs_conclude(converted);
+  if (fs_are_empty(vectors, count)) return fs_entry_readv(fd, vectors, count);
   struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
   return fs_entry_recvmsg(fd, &message, (int)converted);
 }
@@ -131,7 +139,6 @@ FS_INTERPOSE(int, recvmmsg,
     ssize_t length = fs_entry_recvmsg(fd, &messages[done].msg_hdr, flags & ~MSG_WAITFORONE);
     if (length < 0) return done ? (int)done : -1;
     messages[done++].msg_len = (unsigned)length;
-    if (length == 0) break;
     if (flags & MSG_WAITFORONE) flags |= MSG_DONTWAIT;
     if (!timeout) continue;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -185,6 +192,7 @@ FS_INTERPOSE(ssize_t, pwritev2,
     return next_pwritev2(fd, vectors, count, position, flags);
   int64_t converted = fs_stream_flags(vectors, count, flags);
   if (converted < 0) return fs_conclude(converted);
+  if (fs_are_empty(vectors, count)) return fs_entry_writev(fd, vectors, count);
   struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)count};
   return fs_entry_sendmsg(fd, &message, (int)converted);
 }

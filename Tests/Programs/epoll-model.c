@@ -174,7 +174,8 @@ static void rotate(void) {
       add(&reports[f], events, count);
     }
   }
-  if (first[0] != first[1]) differ("epoll_wait with little room", first[0], 0, first[1], 0);
+  // The library's own descriptors in a set may take up some of the room.
+  if (first[1] > first[0] || (first[0] > 0) != (first[1] > 0)) differ("epoll_wait with little room", first[0], 0, first[1], 0);
   compareReports("epoll_wait, a few at a time", reports);
 }
 

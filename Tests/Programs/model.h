@@ -338,7 +338,7 @@ static int acceptOne(void) {
 }
 
 /// Connects a socket to the remote end, whose address an accepted connection has told before.
-static void connectOne(int fd) {
+__attribute__((unused)) static void connectOne(int fd) {
   struct sockaddr_storage remote;
   socklen_t length = makeAddress(&remote, remoteAddress, ordered('l', 0, remoteAddress));
   if (connect(fd, (struct sockaddr *)&remote, length) < 0) die("connect");

@@ -50,6 +50,8 @@
 
 #include "CShimSockets.h"
 
+#include "CShimFallbacks.h"
+
 #include "CShimOptions.h"
 
 #include "Next.h"

@@ -140,9 +140,14 @@ private struct EpollWait {
 
   /// Looks at the kernel's side without waiting, for `room` events; what is ready of ours follows.
   private func look(atMost room: Int) -> Int {
-    let result = fs_sys_epoll_look(descriptor, events, Int32(room))
+    var count = 0
+    var result: Int32
+    repeat {
+      result = fs_sys_epoll_look(descriptor, events, Int32(room))
+      count = result > 0 ? takeSentinels(Int(result)) : 0
+      // If the shim's own have taken all the room, the application's are behind them.
+    } while result == room && count == 0
     set.pointee.lastLook = fs_ticks()
-    let count = result > 0 ? takeSentinels(Int(result)) : 0
     return count + collect(from: count)
   }
 

@@ -21,8 +21,7 @@ struct ChannelRegistrations {
   /// Adds the eventfd of `channel` to the kernel's set `descriptor` unless it is there, and with it
   /// the control connection, which tells when the daemon has gone.
   mutating func add(_ channel: Int32, to descriptor: Int32) {
-    let generation = channelGeneration(channel)
-    if generations[Int(channel)] == generation { return }
+    if contains(channel) { return }
     let edge = EPOLLIN.rawValue | EPOLLET.rawValue
     _ = fs_sys_epoll_ctl(
       descriptor, EPOLL_CTL_ADD, channelWakeDescriptor(channel), edge,
@@ -32,7 +31,12 @@ struct ChannelRegistrations {
       _ = fs_sys_epoll_ctl(
         descriptor, EPOLL_CTL_ADD, control, edge, Sentinel.control.data(0))
     }
-    generations[Int(channel)] = generation
+    generations[Int(channel)] = channelGeneration(channel)
+  }
+
+  /// Whether the eventfd that `channel` has now is there.
+  func contains(_ channel: Int32) -> Bool {
+    generations[Int(channel)] == channelGeneration(channel)
   }
 }
 

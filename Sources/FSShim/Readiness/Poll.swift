@@ -26,8 +26,6 @@ private struct Poll {
   let scratch: UnsafeMutablePointer<pollfd>
   /// Whether the kernel has anything to be asked for but the waiter.
   var hasKernelSide = false
-  /// Whether epoll sets of ours are among the descriptors.
-  var hasSets = false
   var channels = ChannelBits()
 
   /// Finds out who is responsible for which descriptor.
@@ -41,7 +39,6 @@ private struct Poll {
         scratch[i].fd = -1
       case .epoll:
         hasKernelSide = true
-        hasSets = true
         insertChannels(ofSet: UInt32(bitPattern: epollIndex(fd)), descriptor: fd)
       case .none:
         if fd >= 0 { hasKernelSide = true }
@@ -103,7 +100,6 @@ private struct Poll {
   /// not drain.
   private func look(ownOnly: Bool) -> Int32 {
     if !ownOnly {
-      if hasSets { takeRings() }
       channels.drain()
       if hasKernelSide {
         let result = fs_sys_poll_look(scratch, count)
@@ -117,14 +113,6 @@ private struct Poll {
       if bits != 0 { ready += 1 }
     }
     return ready
-  }
-
-  /// Makes sure that what the kernel says of epoll sets is said of their descriptors and not of the
-  /// shim's own in them.
-  private func takeRings() {
-    for i in 0..<count where descriptorKind(descriptors[i].fd) == .epoll {
-      memory.takeRings(UInt32(bitPattern: epollIndex(descriptors[i].fd)))
-    }
   }
 
   private func readiness(_ i: Int) -> Int16 {
@@ -148,11 +136,21 @@ private struct Poll {
   /// An epoll set is readable when something in it is ready, of ours or of the kernel's.
   private func epollReadiness(_ fd: Int32, _ kernel: Int16, _ wanted: UInt32) -> Int16 {
     let number = UInt32(bitPattern: epollIndex(fd))
-    guard Lock.acquire(memory.setLock(number)) else { return kernel }
-    let isReady = memory.hasReady(memory.set(number))
-    Lock.release(memory.setLock(number))
+    // What the kernel finds ready may be the shim's own, and no more than a ring that was heard.
+    var isReady = hasReady(number)
+    for _ in 0..<3 where !isReady && kernel != 0 {
+      memory.takeRings(number)
+      isReady = hasReady(number)
+      if !isReady && fs_sys_poll_now(fd, readableBits) == 0 { return 0 }
+    }
     let bits = isReady ? (EPOLLIN.rawValue | EPOLLRDNORM.rawValue) & wanted : 0
     return kernel | Int16(truncatingIfNeeded: bits)
+  }
+
+  private func hasReady(_ number: UInt32) -> Bool {
+    guard Lock.acquire(memory.setLock(number)) else { return false }
+    defer { Lock.release(memory.setLock(number)) }
+    return memory.hasReady(memory.set(number))
   }
 
   // MARK: Sleeping

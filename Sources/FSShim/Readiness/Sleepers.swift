@@ -107,9 +107,10 @@ extension ReadinessMemory {
   /// come in, and whoever sleeps for them is woken by his set or socket. No lock is held.
   func takeRings(_ number: UInt32) {
     let set = set(number)
-    for i in 0..<Int(set.pointee.channelCount) {
-      let channel = Int32(set.pointee.channels[i])
-      if channelIsOpen(channel) { fs_sys_unring(channelWakeDescriptor(channel)) }
+    // Also the channels that no link concerns any more: their eventfds stay in the kernel's set.
+    for channel in 0..<channelCount()
+    where channelIsOpen(channel) && set.pointee.registrations.contains(channel) {
+      fs_sys_unring(channelWakeDescriptor(channel))
       drainChannel(channel)
     }
     guard Lock.acquire(setLock(number)) else { return }

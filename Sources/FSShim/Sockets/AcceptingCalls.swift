@@ -127,6 +127,7 @@ private func acceptFromKernel(
   let accepted = fs_sys_accept4(fd, address, length, flags)
   if accepted >= 0 {
     fs_descriptor_created(accepted)
+    fs_fell_back(Int32(FS_FALLBACK_ACCEPT_KERNEL))
     pointer.pointee.isKernelReadable = fs_sys_poll_now(fd, Int16(POLLIN)) != 0
     reattachListener(Int32(listener.index))
   } else if accepted == -EAGAIN {

@@ -108,7 +108,7 @@ struct VectorCursor {
     bytesLeft = 0
     var signs = 0
     for position in 0..<count {
-      let length = Int(bitPattern: UInt(vectors[position].iov_len))
+      let length = Int(vectors[position].iov_len)
       bytesLeft &+= length
       signs |= length
     }

@@ -106,7 +106,7 @@ public func fs_getsockname(
   _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
   _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
-  name(fd, address, length) { socket in
+  name(fd, address, length, refusal: { _ in 0 }) { socket in
     SocketEndpoint.write(
       high: socket.pointee.localHigh,
       low: socket.pointee.isIPv6 || socket.pointee.localLow != 0 ? socket.pointee.localLow : 0,
@@ -124,7 +124,8 @@ public func fs_getpeername(
   name(fd, address, length) { socket in
     // As Linux: a connection that has ended has no peer any more.
     if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
-    guard socket.pointee.state == .connected else { return failure(ENOTCONN) }
+    return socket.pointee.state == .connected ? 0 : failure(ENOTCONN)
+  } body: { socket in
     SocketEndpoint.write(
       high: socket.pointee.remoteHigh, low: socket.pointee.remoteLow,
       port: socket.pointee.remotePort, isIPv6: socket.pointee.isIPv6, to: address, length)
@@ -134,7 +135,8 @@ public func fs_getpeername(
 
 private func name(
   _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
-  _ length: UnsafeMutablePointer<socklen_t>?, _ body: (SocketPointer) -> Int64
+  _ length: UnsafeMutablePointer<socklen_t>?, refusal: (SocketPointer) -> Int64,
+  body: (SocketPointer) -> Int64
 ) -> Int64 {
   withSocket(fd) { socket, entry in
     guard entry.kind == .connection else {
@@ -142,6 +144,8 @@ private func name(
       if socket.pointee.flags.contains(.bound) { socket.pointee.flags.insert(.kernelOnly) }
       return pass
     }
+    let refused = refusal(socket)
+    if refused != 0 { return refused }
     guard address != nil, let length else { return failure(EFAULT) }
     guard Int32(bitPattern: length.pointee) >= 0 else { return failure(EINVAL) }
     return body(socket)

@@ -29,13 +29,26 @@ private func connectUndecided(
     return 0
   }
   guard held == 0 else { return held }
-  if isEligible, let endpoint, !endpoint.isKernelOnly, RouteTable.isAccelerated(endpoint) {
-    let channel = ChannelTable.forThread()
-    if channel >= 0 {
-      let result = start(fd, endpoint, channel)
-      if result != pass { return finish(fd, index, result) }
+  let reason: Int
+  if !isEligible {
+    reason = FS_FALLBACK_CONNECT_KERNEL_SOCKET
+  } else if let endpoint, !endpoint.isKernelOnly {
+    if RouteTable.isAccelerated(endpoint) {
+      let channel = ChannelTable.forThread()
+      if channel >= 0 {
+        let result = start(fd, endpoint, channel)
+        if result != pass { return finish(fd, index, result) }
+      }
+      reason = FS_FALLBACK_CONNECT_LIMIT
+    } else {
+      reason =
+        ControlConnection.isResting
+        ? FS_FALLBACK_CONNECT_NO_DAEMON : FS_FALLBACK_CONNECT_UNMANAGED
     }
+  } else {
+    reason = FS_FALLBACK_CONNECT_KERNEL_ADDRESS
   }
+  fs_fell_back(Int32(reason))
   return connectInKernel(fd, address, length)
 }
 
@@ -43,7 +56,6 @@ private func connectUndecided(
 private func connectInKernel(
   _ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ length: socklen_t
 ) -> Int64 {
-  process.pointee.kernelConnects &+= 1
   return withSocket(fd) { socket, entry in
     guard entry.kind == .undecided else { return pass }
     flushToKernel(fd, socket)

@@ -121,8 +121,10 @@ private func setOther(_ socket: SocketPointer, _ setting: OptionSetting) -> Int6
     return failure(EPERM)
   case (SOL_SOCKET, SO_ZEROCOPY), (SOL_SOCKET, SO_PEEK_OFF):
     // What Linux says for protocols that cannot do it, so that programs know.
+    fs_fell_back(Int32(FS_FALLBACK_REFUSED_OPTION))
     return failure(EOPNOTSUPP)
   default:
+    fs_fell_back(Int32(FS_FALLBACK_REFUSED_OPTION))
     return failure(ENOPROTOOPT)
   }
 }

@@ -10,21 +10,27 @@ public func fs_socket(_ domain: Int32, _ type: Int32, _ proto: Int32) -> Int64 {
   let socketFlags = type & ~0xf
   guard domain == AF_INET || domain == AF_INET6, type & 0xf == Int32(SOCK_STREAM.rawValue),
     proto == 0 || proto == Int32(IPPROTO_TCP),
-    socketFlags & ~(SocketTypeFlag.nonblocking | SocketTypeFlag.closeOnExec) == 0, isInitialized,
-    !ControlConnection.isResting
+    socketFlags & ~(SocketTypeFlag.nonblocking | SocketTypeFlag.closeOnExec) == 0, isInitialized
   else { return pass }
+  if ControlConnection.isResting {
+    fs_fell_back(Int32(FS_FALLBACK_SOCKET_NO_DAEMON))
+    return pass
+  }
   let isIPv6 = domain == AF_INET6
   let place = FreshSocket.take(isIPv6)
   guard let index = place.index else {
     if place.fd >= 0 { closeInternal(place.fd) }
+    fs_fell_back(Int32(FS_FALLBACK_SOCKET_LIMIT))
     return pass
   }
   var fd = place.fd
   if fd < 0 { fd = fs_sys_socket(domain, type | SocketTypeFlag.closeOnExec, proto) }
   guard fd >= 0, fd < FS_DESCRIPTOR_LIMIT else {
     SocketTable.giveBack(index)
-    if fd >= 0 { _ = fs_sys_close(fd) }
-    return fd < 0 ? Int64(fd) : pass
+    guard fd >= 0 else { return Int64(fd) }
+    _ = fs_sys_close(fd)
+    fs_fell_back(Int32(FS_FALLBACK_SOCKET_LIMIT))
+    return pass
   }
   fs_descriptor_created(fd)
   let socket = SocketTable.at(index)
@@ -160,12 +166,14 @@ public func fs_listen(_ fd: Int32, _ backlog: Int32) -> Int64 {
     let result = fs_sys_listen(fd, backlog)
     guard result == 0 else { return Int64(result) }
     if socket.pointee.flags.contains(.kernelListener) {
+      fs_fell_back(Int32(FS_FALLBACK_LISTEN_KERNEL_SOCKET))
       giveToKernel(fd, socket)
       return 0
     }
     let record = ListenerTable.take(
       Listener(socket: entry.index, descriptor: fd, backlog: backlog))
     guard record >= 0 else {
+      fs_fell_back(Int32(FS_FALLBACK_LISTEN_LIMIT))
       giveToKernel(fd, socket)
       return 0
     }
@@ -211,6 +219,7 @@ private func offerToEngines(_ fd: Int32) {
     socketListens(socketIndex(fd))
     return
   }
+  fs_fell_back(Int32(FS_FALLBACK_LISTEN_UNMANAGED))
   _ = withSocket(fd) { socket, _ in
     ListenerTable.close(record)
     socket.pointee.listener = -1

@@ -15,7 +15,10 @@ public func fs_setsockopt(
       return setUndecided(fd, socket, setting)
     case .listener:
       // The engines' connections would not have it, and the application would not know.
-      if setting.isKernelListeners { return failure(ENOPROTOOPT) }
+      if setting.isKernelListeners {
+        fs_fell_back(Int32(FS_FALLBACK_REFUSED_OPTION))
+        return failure(ENOPROTOOPT)
+      }
       let result = setting.apply(to: fd)
       guard result == 0 else { return result }
       setting.note(from: fd, socket)

@@ -5,6 +5,8 @@ import Synchronization
 @c @implementation
 public func fs_read(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ count: Int) -> Int64 {
   var vector = iovec(iov_base: buffer, iov_len: count)
+  // As in Linux, read(2) of nothing does not look at the stream, recv(2) of nothing does.
+  if count == 0 { return withConnection(fd) { _, _ in 0 } }
   return receive(fd, &vector, 1, 0)
 }
 
@@ -12,7 +14,8 @@ public func fs_read(_ fd: Int32, _ buffer: UnsafeMutableRawPointer?, _ count: In
 @c @implementation
 public func fs_readv(_ fd: Int32, _ vectors: UnsafePointer<iovec>?, _ count: Int32) -> Int64 {
   guard let vectors, count >= 0, count <= 1024 else { return failure(EINVAL) }
-  return receive(fd, vectors, Int(count), 0)
+  let isNothing = VectorCursor(vectors, Int(count)).bytesLeft == 0
+  return isNothing ? withConnection(fd) { _, _ in 0 } : receive(fd, vectors, Int(count), 0)
 }
 
 /// recv(2) and recvfrom(2).
@@ -121,7 +124,8 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
       if total >= enough || isAtMark || flags & (Flag.peek | Flag.outOfBand) != 0 { return total }
       continue
     }
-    guard result == failure(EAGAIN), mayWait, flags & Flag.outOfBand == 0 else {
+    guard result == failure(EAGAIN), mayWait, flags & (Flag.outOfBand | Flag.errorQueue) == 0
+    else {
       return total > 0 ? total : result
     }
     if limit == 0 { limit = deadline(after: timeout) }
@@ -141,7 +145,10 @@ private func receiveNow(
     return channel.receiveUrgent(
       socket, &cursor, isPeek: flags & Flag.peek != 0, discards: flags & Flag.truncate != 0)
   }
-  guard cursor.bytesLeft > 0 else { return 0 }
+  guard cursor.bytesLeft > 0 else {
+    channel.drain()
+    return socket.pointee.received.count > 0 ? 0 : nothingReceived(socket, isFirst)
+  }
   // As much as has arrived, like the kernel: a short read means to many programs that no more is
   // there.
   if Int(socket.pointee.received.count) < cursor.bytesLeft {
@@ -157,8 +164,8 @@ private func receiveNow(
       return nothingReceived(socket, isFirst)
     }
   }
-  if flags & Flag.peek != 0 { return peek(socket, channel, cursor, isFirst) }
   let discards = flags & Flag.truncate != 0
+  if flags & Flag.peek != 0 { return peek(socket, channel, cursor, discards, isFirst) }
   var room = cursor.bytesLeft
   // A read that has begun ends before the mark.
   let mark = socket.pointee.urgent
@@ -185,7 +192,8 @@ private func receiveNow(
 }
 
 private func peek(
-  _ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor, _ isFirst: Bool
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ start: VectorCursor, _ discards: Bool,
+  _ isFirst: Bool
 ) -> Int64 {
   var cursor = start
   var chunk = socket.pointee.received.head
@@ -199,7 +207,7 @@ private func peek(
     let part = min(Int(piece.length) - skipped, room - taken)
     let source = channel.receiveBytes(chunk) + Int(piece.offset) + skipped
     cursor.advance(part) { memory, done, count in
-      memory.copyMemory(from: source + done, byteCount: count)
+      if !discards { memory.copyMemory(from: source + done, byteCount: count) }
     }
     skipped = 0
     taken += part

@@ -12,7 +12,9 @@ public func fs_write(_ fd: Int32, _ buffer: UnsafeRawPointer?, _ count: Int) -> 
 @c @implementation
 public func fs_writev(_ fd: Int32, _ vectors: UnsafePointer<iovec>?, _ count: Int32) -> Int64 {
   guard let vectors, count >= 0, count <= 1024 else { return failure(EINVAL) }
-  return transmit(fd, vectors, Int(count), 0)
+  // As in Linux, nothing in vectors is no error on a stream that has been shut; nothing in write(2) is.
+  let isNothing = VectorCursor(vectors, Int(count)).bytesLeft == 0
+  return isNothing ? withConnection(fd) { _, _ in 0 } : transmit(fd, vectors, Int(count), 0)
 }
 
 /// send(2) and sendto(2); the address means nothing to a stream that is connected.
@@ -230,6 +232,13 @@ public func fs_sendfile(
   var isAtEnd = false
   let result = sendAll(out, 0) { socket, channel, isFirst in
     channel.drain()
+    let isOver = socket.pointee.state != .connected || socket.pointee.flags.contains(.writeShut)
+    if isFirst, isOver {
+      // Behind the end of the file there is nothing to be refused.
+      var byte: UInt8 = 0
+      isAtEnd = fs_sys_pread(source, &byte, 1, Int(start)) == 0
+      if isAtEnd { return 0 }
+    }
     let refusal = sendRefusal(socket, 0, isFirst)
     if refusal != 0 { return refusal }
     return sendFileNow(socket, channel, source, &position, end, &isAtEnd)
@@ -343,6 +352,9 @@ private func queueChunks(
 /// splice(2) and its like cannot reach into an engine: programs fall back to read and write.
 @c @implementation
 public func fs_splice(_ source: Int32, _ out: Int32) -> Int64 {
-  descriptorKind(source) == .connection || descriptorKind(out) == .connection
-    ? failure(EINVAL) : pass
+  guard descriptorKind(source) == .connection || descriptorKind(out) == .connection else {
+    return pass
+  }
+  fs_fell_back(Int32(FS_FALLBACK_REFUSED_SPLICE))
+  return failure(EINVAL)
 }

@@ -43,8 +43,6 @@ struct Process {
   var poolLimit = 0
   /// What the kernel makes of buffer sizes and time-outs.
   var limits = KernelLimits()
-  /// Connections that went to the kernel though a daemon was there, for the curious.
-  var kernelConnects: UInt64 = 0
 }
 
 /// The process-wide locks, in the order in which several may be taken.

@@ -9,12 +9,28 @@ struct Stats: ParsableCommand {
   @Flag(help: "As JSON, with every counter.")
   var json = false
 
+  @Option(
+    name: .customLong("process"),
+    help: "What of this process, by its number, fell back to the kernel, and why.")
+  var process: Int32?
+
   @Flag(help: "Again each second, with rates.")
   var watch = false
 
   @OptionGroup var runtime: RuntimeOptions
 
+  func validate() throws {
+    guard process == nil || !watch else {
+      throw ValidationError("--watch does not go with --process")
+    }
+  }
+
   func run() throws {
+    if let process {
+      // Kept by the library itself; it needs no daemon.
+      let counters = try FallbackCounters(process: process)
+      return print(json ? counters.json.render(indented: true) : counters.render())
+    }
     let client = try ControlClient(try runtime.paths())
     var previous: JSON?
     while true {

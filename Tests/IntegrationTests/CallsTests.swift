@@ -1,0 +1,29 @@
+import Laboratory
+import Testing
+
+extension Integration {
+  /// What the calls that move bytes answer, against the kernel on the same interface and with the same
+  /// peer.
+  @Suite(.network()) struct Calls {
+    /// Random sequences of them: results, errors, bytes, signals, offsets.
+    @Test(arguments: [1, 2, 3])
+    func answerAsTheKernelDoes(_ seed: Int) throws { try compare(seed, steps: 300) }
+
+    /// The same for 20,000 operations.
+    @Test(.enabled(if: Tier.isEverything, "make test-all"), arguments: 11...30)
+    func answerAsTheKernelDoesForLong(_ seed: Int) throws { try compare(seed, steps: 1000) }
+
+    private func compare(_ seed: Int, steps: Int) throws {
+      let network = try Network.running()
+      let model = try compile(
+        "calls-model", into: try network.laboratory.makeDirectory("calls-\(seed)"))
+      try network.expectNoLeak {
+        _ = try network.server.run(
+          [
+            model, "--address", network.front.address4, "--netns", network.peer.name, "--seed",
+            "\(seed)", "--steps", "\(steps)",
+          ], preloaded: Network.hasDaemon, seconds: 120)
+      }
+    }
+  }
+}
