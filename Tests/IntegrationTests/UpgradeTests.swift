@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// Short connections to a server while `body` does something to it.
-private func underLoad(
+func underLoad(
   _ network: Network, _ server: Server, seconds: Double, _ body: () throws -> Void
 ) throws -> LoadResult {
   let plan = LoadPlan(
@@ -30,7 +30,7 @@ private func underLoad(
 }
 
 /// The load saw no failure, and the kernel accepted none of its connections.
-private func expectAccelerated(
+func expectAccelerated(
   _ network: Network, _ server: Server, seconds: Double, _ body: () throws -> Void
 ) throws {
   let before = try network.server.kernelCounters()
@@ -43,7 +43,7 @@ private func expectAccelerated(
 }
 
 /// Processes that accept connections to a port from engines.
-private func acceptors(_ network: Network, port: Int) throws -> Set<Int> {
+func acceptors(_ network: Network, port: Int) throws -> Set<Int> {
   guard let daemon = network.server.daemon else { return [] }
   let listeners = try daemon.listeners().filter { $0.port == port }
   return Set(listeners.flatMap { $0.acceptors.map(\.process) })

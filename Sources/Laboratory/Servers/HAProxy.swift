@@ -17,6 +17,9 @@ public struct HAProxyOptions: Sendable, CustomStringConvertible {
   public var isMaster = false
   /// Whether a reload gets the listening sockets from the process before it (`expose-fd listeners`).
   public var exposesListeners = false
+  /// Whose listening sockets it takes over, and whom it then asks to finish (`-x` and `-sf`). That one
+  /// has `exposesListeners`.
+  public var predecessor: Server?
   /// Whether connections to the backend are kept and reused.
   public var reusesConnections = true
 
@@ -47,10 +50,14 @@ extension NetworkHost {
     let configuration = try laboratory.makeFile(
       "haproxy-\(number)/haproxy.cfg", options.configuration(base: base))
     let mode = options.asDebian || options.isMaster ? "-W" : "-db"
-    let process = try start(
-      ["haproxy", mode, "-f", configuration], preloaded: preloaded, core: options.core)
+    var command = ["haproxy", mode, "-f", configuration]
+    if let old = options.predecessor, let socket = old.administrationSocket {
+      command += ["-x", socket, "-sf", "\(old.process.identifier)"]
+    }
+    let process = try start(command, preloaded: preloaded, core: options.core)
     return try Server(
-      name: "\(options)", host: self, process: process, port: options.port, uploadDirectory: nil
+      name: "\(options)", host: self, process: process, port: options.port, uploadDirectory: nil,
+      administrationSocket: options.exposesListeners ? "\(base)/admin.sock" : nil
     ).whenReady()
   }
 }

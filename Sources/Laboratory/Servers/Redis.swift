@@ -9,7 +9,7 @@ extension NetworkHost {
       [
         "redis-server", "--port", "\(port)", "--bind", "*", "-::*", "--protected-mode", "no",
         "--save", "", "--appendonly", "no", "--dir", base, "--maxclients", "4000",
-        "--client-output-buffer-limit", "normal 0 0 0",
+        "--client-output-buffer-limit", "normal 0 0 0", "--enable-debug-command", "yes",
       ], preloaded: preloaded)
     return try Server(
       name: "redis-server", host: self, process: process, port: port, uploadDirectory: nil

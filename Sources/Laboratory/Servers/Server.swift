@@ -14,6 +14,8 @@ public struct Server: Sendable {
   public let uploadDirectory: String?
   /// Of one that runs apart from `process`: the file in which it writes its process number.
   public var processFile: String?
+  /// Where it takes the orders of its administrator, if it has such a socket.
+  public var administrationSocket: String?
 
   /// Waits until it listens.
   func whenReady() throws -> Server {
