@@ -32,7 +32,8 @@ extension Integration {
         let server = try network.server.startServer(
           "iperf3", ["iperf3", "-s", "-p", "80"], port: 80, preloaded: true)
         defer { server.stop() }
-        try network.expectAcceleration(ofBytes: 20_000_000) {
+        // The receiver closes when it is told to, with bytes unread.
+        try network.expectAcceleration(ofBytes: 19_000_000) {
           try network.peer.run(
             ["iperf3", "-p", "80", "-c", network.front.address4, "-n", "20M"] + options)
         }
@@ -60,6 +61,41 @@ extension Integration {
           ])
         }
         #expect(try network.laboratory.hashes(of: [path]) == [item.hash])
+      }
+    }
+
+    /// A process of its own serves each connection: it becomes the kernel's when the child uses it.
+    @Test(.enabled(if: Tier.isEverything, "make test-all")) func postgresql() throws {
+      let network = try Network.running()
+      let versions = try FileManager.default.contentsOfDirectory(atPath: "/usr/lib/postgresql")
+      let programs = try "/usr/lib/postgresql/\(#require(versions.sorted().last))/bin"
+      try network.expectNoLeak {
+        let data = try network.laboratory.makeDirectory("postgresql") + "/data"
+        let asUser = [
+          "setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--",
+        ]
+        try network.server.run(
+          asUser + ["\(programs)/initdb", "-D", data, "-A", "trust", "-N"], seconds: 60)
+        try "host all all all trust\n".write(
+          toFile: "\(data)/pg_hba.conf", atomically: true, encoding: .utf8)
+        let server = try network.server.startServer(
+          "postgres",
+          asUser + ["\(programs)/postgres", "-D", data, "-h", "0.0.0.0", "-k", data],
+          port: 5432, preloaded: true)
+        defer { server.stop() }
+        try server.waitForAcceleration(sockets: 1)
+        let bench = ["pgbench", "-h", network.front.address4, "-U", "postgres"]
+        try network.peer.run(bench + ["-i", "-q", "postgres"], seconds: 60)
+        let opens = try network.server.daemon?.statistics().sum("passive_opens") ?? 0
+        // Once with lasting connections, once with a new one for each transaction.
+        for options in [[], ["-C"]] {
+          let report = try network.peer.run(
+            bench + ["-c", "8", "-t", "50"] + options + ["postgres"], seconds: 60)
+          #expect(report.contains("transactions actually processed: 400/400"), "\(report)")
+        }
+        if let daemon = network.server.daemon {
+          #expect(try daemon.statistics().sum("passive_opens") - opens >= 400)
+        }
       }
     }
 
