@@ -19,12 +19,19 @@ FS_INTERPOSE(int, dup, (int fd)) {
   FS_RETURN(int, fs_dup(fd), fs_fresh(next_dup(fd)));
 }
 
+/// Whether a child made by vfork duplicates a connection, for the program that it will become.
+static inline bool fs_vfork_shares(int fd) {
+  return fs_thread_state()->inVforkChild && fs_descriptor_kind(fd) == FS_KIND_CONNECTION;
+}
+
 FS_INTERPOSE(int, dup2, (int fd, int to)) {
+  if (fs_vfork_shares(fd)) FS_RETURN(int, fs_vfork_dup3(fd, to, 0), next_dup2(fd, to));
   if (fs_duplication_passes(fd) && fs_passes(to)) return next_dup2(fd, to);
   FS_RETURN(int, fs_dup3(fd, to, 0, 1), next_dup2(fd, to));
 }
 
 FS_INTERPOSE(int, dup3, (int fd, int to, int flags)) {
+  if (fs_vfork_shares(fd)) FS_RETURN(int, fs_vfork_dup3(fd, to, flags), next_dup3(fd, to, flags));
   if (fs_duplication_passes(fd) && fs_passes(to)) return next_dup3(fd, to, flags);
   FS_RETURN(int, fs_dup3(fd, to, flags, 0), next_dup3(fd, to, flags));
 }

@@ -3,7 +3,7 @@
 // Descriptors of the shim are close-on-exec, and the daemon takes the end of the control connection for
 // the end of the process. What the application wants to hand on is made the kernel's before
 // (`fs_before_exec`). posix_spawn, system and popen make their children inside libc, without calling
-// anything interposed.
+// anything interposed: what posix_spawn shall duplicate is seen when it is told so.
 #include "Interpose.h"
 
 #include <stdarg.h>
@@ -123,6 +123,16 @@ FS_INTERPOSE(int, execveat,
               int flags)) {
   before_exec();
   return next_execveat(directory, path, arguments, environment, flags);
+}
+
+FS_INTERPOSE(int, posix_spawn_file_actions_adddup2,
+             (posix_spawn_file_actions_t *actions, int fd, int to)) {
+  if (!fs_passes(fd)) {
+    int error = errno;
+    fs_descriptor_leaves(fd);
+    errno = error;
+  }
+  return next_posix_spawn_file_actions_adddup2(actions, fd, to);
 }
 
 // The arguments of the variadic ones, up to and with the null pointer at the end, as an array.

@@ -59,7 +59,7 @@ static void fs_rights_arrived(struct msghdr *message) {
     for (size_t position = 0; position < count; position++) {
       int fd;
       memcpy(&fd, CMSG_DATA(header) + position * sizeof fd, sizeof fd);
-      fs_descriptor_arrived(fs_fresh(fd));
+      fs_rights_received(fs_fresh(fd));
     }
   }
 }
@@ -181,8 +181,26 @@ FS_INTERPOSE(ssize_t, sendto,
             next_sendto(fd, buffer, count, flags, address, length));
 }
 
+/// What is sent beside a message (SCM_RIGHTS) has to be the kernel's.
+static void fs_rights_leave(const struct msghdr *message) {
+  if (message->msg_controllen == 0 || fs_thread_state()->inVforkChild) return;
+  struct cmsghdr *header = CMSG_FIRSTHDR(message);
+  for (; header; header = CMSG_NXTHDR((struct msghdr *)message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t position = 0; position < count; position++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(header) + position * sizeof fd, sizeof fd);
+      if (!fs_is_plain(fd)) fs_descriptor_leaves(fd);
+    }
+  }
+}
+
 FS_INTERPOSE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags)) {
-  if (fs_data_passes(fd)) return next_sendmsg(fd, message, flags);
+  if (fs_data_passes(fd)) {
+    if (message) fs_rights_leave(message);
+    return next_sendmsg(fd, message, flags);
+  }
   FS_RETURN(ssize_t, fs_sendmsg(fd, message, flags), next_sendmsg(fd, message, flags));
 }
 
@@ -203,7 +221,11 @@ FS_INTERPOSE(ssize_t, pwritev64v2,
 }
 
 FS_INTERPOSE(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags)) {
-  if (fs_data_passes(fd)) return next_sendmmsg(fd, messages, count, flags);
+  if (fs_data_passes(fd)) {
+    for (unsigned position = 0; position < count; position++)
+      fs_rights_leave(&messages[position].msg_hdr);
+    return next_sendmmsg(fd, messages, count, flags);
+  }
   unsigned done = 0;
   while (done < count) {
     ssize_t length = fs_entry_sendmsg(fd, &messages[done].msg_hdr, flags);

@@ -62,6 +62,11 @@ public final class TCPStream: Sendable {
     }
   }
 
+  /// Has nothing more to send.
+  public func finish() throws {
+    guard shutdown(descriptor, Int32(SHUT_WR)) == 0 else { throw Self.failure("shutdown") }
+  }
+
   /// What the next call on the connection fails with: 0 while it is in order.
   public func failureCode() -> Int32 {
     var byte: UInt8 = 0

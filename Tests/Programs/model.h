@@ -134,9 +134,11 @@ static void observe(long result, int error, const void *bytes, unsigned length, 
 /// What the remote end is told, and what it answers.
 struct order {
   // l isten, c onnect, a ccept, s end, u rgent, d rain, g et, o ut of band, k: at the mark?,
-  // e nd of stream?, f inish, r eset, x close
+  // e nd of stream?, f inish, r eset, x close, p attern, v erify a pattern, n ow: what would recv say?
   char what;
   int argument;
+  // Of the pattern: bytes that went before.
+  unsigned offset;
   char address[64];
 };
 
@@ -206,6 +208,47 @@ static int sendCounted(int fd, int length) {
   return (int)count;
 }
 
+/// The byte of the pattern after `offset` others: a loss, a repetition or a change of order shows.
+static unsigned char patternAt(unsigned offset) {
+  return (unsigned char)((offset * 2654435761u) >> 24);
+}
+
+/// Sends `count` bytes of the pattern; how many were sent, or -errno.
+static int sendPattern(int fd, int count, unsigned offset) {
+  static char bytes[1 << 20];
+  for (int i = 0; i < count; i++) bytes[i] = (char)patternAt(offset + (unsigned)i);
+  int done = 0;
+  while (done < count) {
+    ssize_t sent = send(fd, bytes + done, (size_t)(count - done), MSG_NOSIGNAL);
+    if (sent <= 0) return done ? done : -errno;
+    done += (int)sent;
+  }
+  return done;
+}
+
+/// Receives `count` bytes, waiting for them, and compares them with the pattern: how many came, or
+/// -errno, or -10000 less the place of the first that is wrong.
+static int verifyPattern(int fd, int count, unsigned offset) {
+  static unsigned char bytes[1 << 20];
+  int done = 0;
+  while (done < count) {
+    ssize_t received = recv(fd, bytes, (size_t)(count - done), 0);
+    if (received == 0) break;
+    if (received < 0) return done ? done : -errno;
+    for (ssize_t i = 0; i < received; i++)
+      if (bytes[i] != patternAt(offset + (unsigned)(done + i))) return -10000 - (int)(done + i);
+    done += (int)received;
+  }
+  return done;
+}
+
+/// What recv would say now: the number of bytes, 0 at the end, or -errno.
+static int peekNow(int fd) {
+  static char bytes[1 << 20];
+  ssize_t count = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+  return count < 0 ? -errno : (int)count;
+}
+
 static int obey(int *listener, int *fd, const struct order *order) {
   static char bytes[1 << 20];
   switch (order->what) {
@@ -245,6 +288,11 @@ static int obey(int *listener, int *fd, const struct order *order) {
       return total;
     }
     case 'e': return endOfStream(*fd);
+    case 'p': return sendPattern(*fd, order->argument, order->offset);
+    case 'v':
+      patience(*fd, 3);
+      return verifyPattern(*fd, order->argument, order->offset);
+    case 'n': return peekNow(*fd);
     case 'f': return shutdown(*fd, SHUT_WR);
     case 'r': {
       struct linger abort = {.l_onoff = 1, .l_linger = 0};

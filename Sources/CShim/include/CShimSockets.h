@@ -51,6 +51,14 @@ void fs_descriptor_created(int fd);
 /// A descriptor has come from another process, by exec or beside a message: if it listens, engines
 /// may bring its connections.
 void fs_descriptor_arrived(int fd);
+/// Likewise for one that came beside a message.
+void fs_rights_received(int fd);
+
+/// A descriptor is about to be given to another process: it has to be the kernel's.
+void fs_descriptor_leaves(int fd);
+/// dup2 and dup3 of a connection in a child made by vfork, which shares its parent's memory but not its
+/// descriptors.
+int64_t fs_vfork_dup3(int fd, int to, int flags);
 
 /// From the constructor, once.
 void fs_initialize(void);

@@ -238,6 +238,10 @@ static inline long fs_sys_receive_descriptors(int fd, void *_Nonnull bytes, unsi
   return result;
 }
 
+static inline long fs_sys_send(int fd, const void *_Nonnull bytes, unsigned long count, int flags) {
+  return fs_syscall(SYS_sendto, fd, (long)bytes, (long)count, flags | MSG_NOSIGNAL, 0, 0);
+}
+
 static inline int fs_sys_bind(int fd, const void *_Nullable address, unsigned length) {
   return (int)fs_syscall(SYS_bind, fd, (long)address, length, 0, 0, 0);
 }

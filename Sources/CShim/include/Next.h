@@ -65,6 +65,7 @@
   X(int, fexecve, (int fd, char *const arguments[], char *const environment[]), (fd, arguments, environment)) \
   X(int, execveat, (int directory, const char *path, char *const arguments[], char *const environment[], int flags), (directory, path, arguments, environment, flags)) \
   X(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f)) \
+  X(int, posix_spawn_file_actions_adddup2, (posix_spawn_file_actions_t *actions, int fd, int to), (actions, fd, to)) \
   X(int, chroot, (const char *path), (path)) \
   X(void, _exit, (int status), (status)) \
   X(void, _Exit, (int status), (status)) \

@@ -75,6 +75,8 @@ struct Channel {
   /// Sockets that wait for send chunks, in order.
   var starvedHead: UInt32 = .max
   var starvedTail: UInt32 = .max
+  /// Sockets whose connections are the kernel's by now, and that nobody has looked at since.
+  var movedHead: UInt32 = .max
   /// Slots of sockets with bytes read and not reported.
   let unreported: UnsafeMutablePointer<UInt32>
   var unreportedCount = 0

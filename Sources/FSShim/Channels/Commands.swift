@@ -104,6 +104,11 @@ extension UnsafeMutablePointer<Channel> {
   @inline(__always)
   func noteRead(_ socket: SocketPointer) {
     let count = socket.pointee.unreported
+    if socket.mayBeShared {
+      // Whoever asks for the connection next is to find what was not read, and nothing else.
+      reportShared(socket)
+      return
+    }
     if count >= reportAtOnce || count >= reportSoon && socket.pointee.received.count == 0 {
       report(socket)
       return
@@ -118,6 +123,15 @@ extension UnsafeMutablePointer<Channel> {
     socket.pointee.flags.insert(.reportListed)
     pointee.unreported[pointee.unreportedCount] = socket.pointee.slot
     pointee.unreportedCount += 1
+  }
+
+  @inline(never)
+  private func reportShared(_ socket: SocketPointer) {
+    var command = Command(.consume, slot: socket.pointee.slot)
+    command.length = socket.pointee.unreported
+    socket.pointee.unreported = 0
+    send(command)
+    publishQuietly()
   }
 
   private func report(_ socket: SocketPointer) {

@@ -12,13 +12,15 @@ func drainChannel(_ channel: Int32) {
   guard
     pointer.pointee.events.readyCount() != 0 || pointer.pointee.unreportedCount > 0
       || pointer.pointee.delayedCount > 0 || pointer.pointee.leavingCount > 0
-      || pointer.hasEventsWaiting
+      || pointer.pointee.movedHead != .max || pointer.hasEventsWaiting
   else { return }
   guard Lock.acquire(pointer.lockWord) else { return }
   if pointer.pointee.leavingCount > 0 { pointer.leaveListeners() }
   pointer.drain()
   pointer.reportAll()
+  let hasMoved = pointer.pointee.movedHead != .max
   Lock.release(pointer.lockWord)
+  if hasMoved { settleMoved(channel) }
 }
 
 /// Dispatches what has come for the calling thread.
@@ -92,6 +94,10 @@ extension UnsafeMutablePointer<Channel> {
   private func progress(
     _ event: Event, _ socket: SocketPointer, _ slot: UnsafeMutablePointer<Slot>
   ) {
+    if event.flags & EventFlags.moved != 0 {
+      moveArrives(socket)
+      return
+    }
     var edges: UInt32 = 0
     let isProgress = event.kind == EventKind.progress.rawValue
     if isProgress { socket.pointee.inFlight = event.inFlight }

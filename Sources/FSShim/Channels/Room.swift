@@ -46,7 +46,7 @@ extension UnsafeMutablePointer<Channel> {
 
   /// Notes that a write found too little room, or left too little.
   func noteWish(_ socket: SocketPointer) {
-    guard !socket.pointee.flags.contains(.wantsRoom) else { return }
+    guard socket.pointee.flags.isDisjoint(with: .wantsRoomOrMoved) else { return }
     socket.pointee.flags.insert(.wantsRoom)
     pointee.wantingCount += 1
   }
@@ -71,7 +71,7 @@ extension UnsafeMutablePointer<Channel> {
 
   /// Puts a socket that found no send chunk at the end of the list of those who wait for one.
   func starve(_ socket: SocketPointer) {
-    guard !socket.pointee.flags.contains(.starved) else { return }
+    guard socket.pointee.flags.isDisjoint(with: .starvedOrMoved) else { return }
     socket.pointee.flags.insert(.starved)
     socket.pointee.nextStarved = .max
     let index = SocketTable.index(of: socket)

@@ -66,6 +66,19 @@ public func fs_descriptor_arrived(_ fd: Int32) {
   descriptorAssign(fd, kind: .listener, index: index, closeOnExec: closeOnExec)
 }
 
+/// A descriptor has come beside a message. Who is sent a listener means to use it, and whoever sent it may
+/// be about to go: the daemon has to know at once that the socket lives on.
+@c @implementation
+public func fs_rights_received(_ fd: Int32) {
+  fs_descriptor_arrived(fd)
+  guard isInitialized, descriptorKind(fd) == .listener else { return }
+  let lock = processWord(.control)
+  guard Lock.acquire(lock) else { return }
+  var refused = false
+  _ = ListenerTable.register(socketAt(socketIndex(fd)).pointee.listener, refused: &refused)
+  Lock.release(lock)
+}
+
 /// Whether the kernel alone can serve a listener: it is bound to loopback, or has something that a
 /// listener of engines cannot have (`OptionSetting.isKernelListeners`). A key of TCP_MD5SIG cannot be
 /// seen from outside.

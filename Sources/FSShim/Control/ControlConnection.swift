@@ -88,9 +88,8 @@ enum ControlConnection {
     return true
   }
 
-  /// Sends a request and waits for its answer; false if the daemon is gone, which has then been
-  /// dealt with.
-  static func request(_ message: ControlMessage, descriptor: Int32, _ reply: inout Reply) -> Bool {
+  /// Sends a request; false if the daemon is gone, which has then been dealt with.
+  private static func send(_ message: ControlMessage, descriptor: Int32) -> Bool {
     var message = message
     let control = process.pointee.control.descriptor
     guard control >= 0 else { return false }
@@ -98,12 +97,25 @@ enum ControlConnection {
       let sent = withUnsafeMutablePointer(to: &message) {
         fs_sys_send_descriptor(control, $0, UInt(ControlMessage.size), descriptor, 0)
       }
-      if sent == ControlMessage.size { break }
+      if sent == ControlMessage.size { return true }
       if sent == -Int(EINTR) { continue }
       if sent == -Int(EAGAIN), fs_sys_poll_for(control, Int16(POLLOUT), patience) > 0 { continue }
       lost()
       return false
     }
+  }
+
+  /// Sends a request whose answer does not matter.
+  static func post(_ message: ControlMessage) {
+    guard send(message, descriptor: -1) else { return }
+    // Answers that nobody took would at last keep the daemon from sending any.
+    collect()
+  }
+
+  /// Sends a request and waits for its answer; false if the daemon is gone, which has then been
+  /// dealt with.
+  static func request(_ message: ControlMessage, descriptor: Int32, _ reply: inout Reply) -> Bool {
+    guard send(message, descriptor: descriptor) else { return false }
     let deadline = monotonicNow() + UInt64(patience) * 1_000_000
     while true {
       guard receive(&reply, deadline: deadline) else {

@@ -2,7 +2,8 @@ import CShim
 import Synchronization
 
 // fork(2): all locks are taken before, so that what the child inherits is whole. The child then
-// forgets channels and connections, which are its parent's, but keeps the listeners.
+// forgets channels, which are its parent's, but keeps the listeners. Connections that it uses it gets as
+// sockets of the kernel (`KernelSocket`); those that it does not use stay where they are.
 
 /// Before fork, in the parent.
 @c @implementation
@@ -11,7 +12,9 @@ public func fs_fork_prepare() {
   // A lock that this very thread holds, because a signal handler forks, stays with it; see
   // `unlockAll`.
   _ = Lock.acquire(processWord(.control))
+  prepareChild()
   for index in 0..<ChannelTable.count { _ = Lock.acquire(ChannelTable.at(index).lockWord) }
+  reportEverything()
   _ = Lock.acquire(processWord(.listeners))
   _ = Lock.acquire(processWord(.placeholders))
   _ = Lock.acquire(processWord(.sockets))
@@ -22,6 +25,8 @@ public func fs_fork_prepare() {
 @c @implementation
 public func fs_fork_parent() {
   guard isInitialized else { return }
+  closeInternal(process.pointee.childControl)
+  process.pointee.childControl = -1
   epollForkParent()
   unlockAll()
   stopPollingListeners()
@@ -37,9 +42,56 @@ public func fs_fork_child() {
   process.pointee.generation &+= 1
   closeInternals()
   forgetConnections()
+  useChildControl()
   unlockAll()
   // The child may soon be unable to find the daemon: chroot, another user, no descriptors left.
   if hadDaemon, hasListeners { _ = ControlConnection.connect() }
+}
+
+/// Has the daemon make the child's connection to it, if the child inherits connections or listeners. The
+/// control lock is held.
+private func prepareChild() {
+  process.pointee.childControl = -1
+  guard process.pointee.control.isIntroduced,
+    process.pointee.hasInherited || hasConnections || ListenerTable.hasRegistered
+  else { return }
+  var reply = ControlConnection.Reply()
+  guard ControlConnection.request(ControlConnection.message(.fork), descriptor: -1, &reply) else {
+    return
+  }
+  guard reply.message.status == 0, reply.descriptorCount == 1 else {
+    reply.closeDescriptors()
+    return
+  }
+  process.pointee.childControl = moveToInternal(reply.descriptors[0])
+  process.pointee.forks &+= 1
+}
+
+private var hasConnections: Bool {
+  for index in 0..<ChannelTable.count {
+    let channel = ChannelTable.at(index)
+    if channel.isOpen, channel.pointee.socketCount > 0 { return true }
+  }
+  return false
+}
+
+/// Lets the engines know all that was read: the rest is what a child finds. All channels are locked.
+private func reportEverything() {
+  guard process.pointee.childControl >= 0 else { return }
+  for index in 0..<ChannelTable.count where ChannelTable.at(index).isOpen {
+    ChannelTable.at(index).reportAll()
+  }
+}
+
+/// The child has the connection to the daemon that was made for it.
+private func useChildControl() {
+  let control = process.pointee.childControl
+  process.pointee.childControl = -1
+  guard control >= 0 else { return }
+  process.pointee.control.descriptor = control
+  process.pointee.control.isIntroduced = true
+  process.pointee.control.generation &+= 1
+  process.pointee.hasInherited = true
 }
 
 private func unlockAll() {
@@ -60,7 +112,10 @@ private func forgetThread() {
 private func closeInternals() {
   let highest = process.pointee.highestDescriptor
   guard highest >= 0 else { return }
-  for fd in 0...highest where descriptorKind(fd) == .internal { closeInternal(fd) }
+  for fd in 0...highest
+  where descriptorKind(fd) == .internal && fd != process.pointee.childControl {
+    closeInternal(fd)
+  }
 }
 
 private func forgetConnections() {
@@ -76,7 +131,11 @@ private func forgetConnections() {
   process.pointee.control.invitationCount = 0
   process.pointee.control.retryAt = 0
   ListenerTable.forgetWatchers()
-  ListenerTable.forgetRegistrations()
+  if process.pointee.childControl >= 0 {
+    ListenerTable.forgetChannels()
+  } else {
+    ListenerTable.forgetRegistrations()
+  }
 }
 
 private var hasListeners: Bool {

@@ -22,6 +22,7 @@ public func fs_epoll_ctl(
   case .none: return fs_pass()
   default: break
   }
+  if operation != EPOLL_CTL_DEL { KernelSocket.settle(fd) }
   let socket = socketIndex(fd)
   guard socket >= 0 else { return fs_pass() }
   if operation == EPOLL_CTL_ADD {

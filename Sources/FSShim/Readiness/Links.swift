@@ -255,7 +255,8 @@ extension ReadinessMemory {
   fileprivate func moveToKernel(_ number: UInt32) {
     let entry = link(number)
     let setNumber = entry.pointee.set
-    if !entry.pointee.isStale {
+    // A set that is the parent's so far shows the child's descriptors when the child uses it.
+    if !entry.pointee.isStale, !set(setNumber).pointee.isInherited {
       _ = fs_sys_epoll_ctl(
         set(setNumber).pointee.descriptor, EPOLL_CTL_ADD, entry.pointee.descriptor,
         entry.pointee.mask, entry.pointee.data)

@@ -34,6 +34,7 @@ private struct Poll {
       let fd = descriptors[i].fd
       scratch[i] = descriptors[i]
       scratch[i].revents = 0
+      KernelSocket.settle(fd)
       switch descriptorKind(fd) {
       case .internal:
         scratch[i].fd = -1
@@ -66,7 +67,7 @@ private struct Poll {
     for i in 0..<Int(set.pointee.channelCount) { channels.insert(Int32(set.pointee.channels[i])) }
   }
 
-  func run(timeout: Int64, mask: UnsafePointer<sigset_t>?) -> Int64 {
+  mutating func run(timeout: Int64, mask: UnsafePointer<sigset_t>?) -> Int64 {
     var deadline = UInt64.max
     var ready = look(ownOnly: false)
     // With a mask of its own the call is interrupted by a signal that pends, also if it does not wait.
@@ -98,9 +99,10 @@ private struct Poll {
 
   /// Fills in `revents` and counts what is ready. `ownOnly` leaves out the kernel's side and does
   /// not drain.
-  private func look(ownOnly: Bool) -> Int32 {
+  private mutating func look(ownOnly: Bool) -> Int32 {
     if !ownOnly {
       channels.drain()
+      askKernelForMoved()
       if hasKernelSide {
         let result = fs_sys_poll_look(scratch, count)
         if result < 0 { return result }
@@ -113,6 +115,16 @@ private struct Poll {
       if bits != 0 { ready += 1 }
     }
     return ready
+  }
+
+  /// Connections that have become the kernel's since `prepare` are the kernel's to ask for.
+  private mutating func askKernelForMoved() {
+    for i in 0..<count where scratch[i].fd <= Self.mark(0) {
+      KernelSocket.settle(descriptors[i].fd)
+      guard descriptorKind(descriptors[i].fd) == .none else { continue }
+      scratch[i].fd = descriptors[i].fd
+      hasKernelSide = true
+    }
   }
 
   private func readiness(_ i: Int) -> Int16 {

@@ -86,6 +86,8 @@ func waitForSocket(_ socket: Int32, fd: Int32, events: UInt32, deadline: UInt64)
   let wanted = events | alwaysReported
   let waiters = socketWaiters(socket)
   while true {
+    // Closed, or the kernel's by now.
+    if socketIndex(fd) != socket { return 0 }
     var channels = ChannelBits()
     if isListener {
       channels.insert(watching: socket)
@@ -96,16 +98,23 @@ func waitForSocket(_ socket: Int32, fd: Int32, events: UInt32, deadline: UInt64)
     channels.forEach { waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor) }
     waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
     var result: Int32 = 0
-    if channels.beginWaiting() && socketReadiness(socket) & wanted == 0 {
+    if channels.beginWaiting() && socketReadiness(socket) & wanted == 0
+      && socketIndex(fd) == socket && !hasMoved(socket)
+    {
       result = memory.sleep(number, socket, listener: isListener ? fd : -1, until: deadline)
     }
     waiters.pointee.wrappingSubtract(1, ordering: .relaxed)
     channels.endWaiting()
     channels.drain()
-    if socketReadiness(socket) & wanted != 0 { return 0 }
+    if socketReadiness(socket) & wanted != 0 || hasMoved(socket) { return 0 }
     if result == -EINTR && !(deadline == .max && fs_signals_restart()) { return EINTR }
     if deadline != .max && monotonicNow() >= deadline { return EAGAIN }
   }
+}
+
+/// Whether the kernel has the connection by now, and its socket is to be fetched.
+private func hasMoved(_ socket: Int32) -> Bool {
+  socketAt(socket).pointee.flags.contains(.moved)
 }
 
 extension ReadinessMemory {

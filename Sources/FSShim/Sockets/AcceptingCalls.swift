@@ -82,6 +82,7 @@ private func acceptFrom(
   let socket = SocketTable.at(index)
   socket.pointee.next = .max
   socket.pointee.references = 1
+  socket.pointee.forks = process.pointee.forks
   socket.pointee.listener = -1
   // It may have died in the queue.
   socket.pointee.state = socket.pointee.flags.contains(.writeShut) ? .failed : .connected

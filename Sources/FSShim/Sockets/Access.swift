@@ -10,8 +10,8 @@ func failure(_ error: Int32) -> Int64 { -Int64(error) }
 
 /// Calls `body` with the connection that a descriptor stands for, its channel locked.
 ///
-/// A descriptor of another kind passes to the kernel. A connection that was inherited by a fork is
-/// dead here. In a signal handler that interrupted its own thread inside the channel, the answer is
+/// A descriptor of another kind passes to the kernel, and so does a connection that was inherited by a
+/// fork, after it was made the kernel's. In a signal handler that interrupted its own thread inside the channel, the answer is
 /// EAGAIN.
 @inline(__always)
 func withConnection(_ fd: Int32, _ body: (SocketPointer, ChannelPointer) -> Int64) -> Int64 {
@@ -25,13 +25,25 @@ func withConnection(_ fd: Int32, _ body: (SocketPointer, ChannelPointer) -> Int6
     // Closed, or connected anew, between the two loads.
     guard number >= 0 else { continue }
     let channel = ChannelTable.at(number)
-    guard channel.pointee.processGeneration == process.pointee.generation else {
-      return failure(ECONNRESET)
+    if KernelSocket.isNeeded(socket, channel) {
+      let result = KernelSocket.take(fd, entry)
+      if result != 0 { return result }
+      continue
     }
     guard Lock.acquire(channel.lockWord) else { return failure(EAGAIN) }
-    guard DescriptorEntry.of(fd) == entry, socket.pointee.channel == number else {
+    guard DescriptorEntry.of(fd) == entry, socket.pointee.channel == number,
+      !socket.pointee.flags.contains(.moving)
+    else {
       Lock.release(channel.lockWord)
       continue
+    }
+    if socket.mayBeShared {
+      // A child may have taken it a moment ago, and what it read is not to be read here.
+      channel.drain()
+      if socket.pointee.flags.contains(.moving) {
+        Lock.release(channel.lockWord)
+        continue
+      }
     }
     let result = body(socket, channel)
     Lock.release(channel.lockWord)
@@ -75,6 +87,10 @@ extension UnsafeMutablePointer<Socket> {
     }
     return error
   }
+
+  /// Whether a child that was forked when it was open may have it.
+  @inline(__always)
+  var mayBeShared: Bool { pointee.forks != process.pointee.forks }
 
   /// Whether its channel, if it has one, is this process's own and not a parent's.
   var isOurs: Bool {

@@ -29,7 +29,11 @@ func release(_ fd: Int32, _ entry: DescriptorEntry, keeps: Bool) -> Int64 {
   let socket = SocketTable.at(entry.index)
   let channel = socket.pointee.channel
   if entry.kind == .connection, channel < 0 { return failure(EAGAIN) }
-  if channel >= 0 { lingerBeforeClose(fd, entry, socket) }
+  // What was written at the moment of the move still has to be.
+  if channel >= 0, socket.hasUnmovedBytes, KernelSocket.take(fd, entry) == 0 {
+    return failure(EAGAIN)
+  }
+  if channel >= 0, !partFromOthers(fd, entry, socket) { lingerBeforeClose(fd, entry, socket) }
   let word = SocketTable.lockWord(socket, channel)
   // In a signal handler that interrupted this thread inside the channel: the socket stays open.
   guard Lock.acquire(word) else { return failure(EINTR) }
@@ -94,6 +98,10 @@ extension UnsafeMutablePointer<Channel> {
 
   @inline(__always)
   private func closeSlot(_ index: UInt32, _ socket: SocketPointer) {
+    if socket.pointee.flags.contains(.moved) {
+      closeMoved(socket, index)
+      return
+    }
     unstarve(socket)
     forgetWish(socket)
     let number = socket.pointee.slot

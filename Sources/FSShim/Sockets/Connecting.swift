@@ -82,6 +82,7 @@ private func start(_ fd: Int32, _ endpoint: SocketEndpoint, _ number: Int32) -> 
       return pass
     }
     socket.pointee.slot = slot
+    socket.pointee.forks = process.pointee.forks
     socket.pointee.state = .connecting
     socket.pointee.flags.remove(.ofOneConnection)
     socket.pointee.error = 0

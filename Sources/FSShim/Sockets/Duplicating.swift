@@ -6,6 +6,7 @@ public func fs_dup(_ fd: Int32) -> Int64 { duplicate(fd, minimum: 0, closeOnExec
 
 /// dup, F_DUPFD and F_DUPFD_CLOEXEC.
 private func duplicate(_ fd: Int32, minimum: Int, closeOnExec: Bool) -> Int64 {
+  KernelSocket.settle(fd)
   let entry = DescriptorEntry.of(fd)
   switch entry.kind {
   case .none:
@@ -43,6 +44,7 @@ private func enter(
 /// dup2(2) and dup3(2).
 @c @implementation
 public func fs_dup3(_ fd: Int32, _ to: Int32, _ flags: Int32, _ isDup2: Int32) -> Int64 {
+  KernelSocket.settle(fd)
   let source = DescriptorEntry.of(fd)
   let target = DescriptorEntry.of(to)
   if source.raw == 0, target.raw == 0 { return pass }
@@ -90,6 +92,8 @@ private func isOwn(_ fd: Int32) -> Bool {
 /// fcntl(2).
 @c @implementation
 public func fs_fcntl(_ fd: Int32, _ command: Int32, _ argument: Int) -> Int64 {
+  // To be handed on through exec is what a child has a connection for.
+  if command == F_SETFD, argument & 1 == 0 { KernelSocket.settle(fd) }
   let kind = descriptorKind(fd)
   if kind == .none { return pass }
   if kind == .internal { return failure(EBADF) }
@@ -147,6 +151,7 @@ private func setNonblocking(
 /// ioctl(2).
 @c @implementation
 public func fs_ioctl(_ fd: Int32, _ request: UInt, _ argument: UnsafeMutableRawPointer?) -> Int64 {
+  KernelSocket.settle(fd)
   let kind = descriptorKind(fd)
   if kind == .none || kind == .epoll { return pass }
   if kind == .connection, request == unsentRequest { return unsentBytes(fd, argument) }

@@ -6,6 +6,7 @@ public func fs_setsockopt(
   _ fd: Int32, _ level: Int32, _ name: Int32, _ value: UnsafeRawPointer?, _ length: socklen_t
 ) -> Int64 {
   guard Int32(bitPattern: length) >= 0 else { return failure(EINVAL) }
+  KernelSocket.settle(fd)
   let setting = OptionSetting(level: level, name: name, value: value, length: length)
   var isOfListener = false
   let result = withSocket(fd) { socket, entry in
@@ -131,6 +132,10 @@ private func setUndecided(_ fd: Int32, _ socket: SocketPointer, _ setting: Optio
 /// Hands over to the kernel's socket what was remembered of options. Calls may be repeated.
 func flushOptions(_ fd: Int32, _ socket: SocketPointer) {
   socket.pointee.options.forEach { option, kept in
+    if option == FS_OPTION_CONGESTION || option == FS_OPTION_PACING_RATE {
+      flushSpecial(option, fd, socket)
+      return
+    }
     var value = kept
     // The kernel doubles what it is given.
     if option == FS_OPTION_SNDBUF || option == FS_OPTION_RCVBUF { value /= 2 }
@@ -147,6 +152,19 @@ func flushOptions(_ fd: Int32, _ socket: SocketPointer) {
   }
   flushTimeout(fd, SO_RCVTIMEO, socket.pointee.receiveTimeout)
   flushTimeout(fd, SO_SNDTIMEO, socket.pointee.sendTimeout)
+}
+
+/// Those whose value is no integer.
+private func flushSpecial(_ option: KeptOption, _ fd: Int32, _ socket: SocketPointer) {
+  if option == FS_OPTION_PACING_RATE {
+    var rate = socket.pointee.options.pacingRate
+    _ = fs_sys_setsockopt(fd, option.level, option.name, &rate, UInt32(MemoryLayout<UInt64>.size))
+  } else if let number = socket.pointee.options.value(option),
+    let name = CongestionAlgorithm(rawValue: UInt8(truncatingIfNeeded: number))?.name
+  {
+    _ = fs_sys_setsockopt(
+      fd, option.level, option.name, name.utf8Start, UInt32(name.utf8CodeUnitCount))
+  }
 }
 
 private func flushTimeout(_ fd: Int32, _ name: Int32, _ nanoseconds: UInt64) {

@@ -8,6 +8,7 @@ public func fs_getsockopt(
   _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
   guard let length else { return pass }
+  KernelSocket.settle(fd)
   let reading = OptionReading(level: level, name: name, value: value, length: length)
   if descriptorKind(fd) == .connection {
     // What the engine has to be asked, without a lock.

@@ -140,10 +140,28 @@ enum ListenerTable {
   }
 
   private static func forgetRegistration(_ index: Int32) {
-    at(index).pointee.polled = -1
+    forgetChannels(index)
     at(index).pointee.isRegistered = false
+  }
+
+  /// The process is a child, which the daemon takes for one that has the listeners of its parent, but
+  /// which has no channels yet.
+  static func forgetChannels() {
+    for index in 0..<count where at(index).pointee.isUsed { forgetChannels(index) }
+  }
+
+  private static func forgetChannels(_ index: Int32) {
+    at(index).pointee.polled = -1
     at(index).pointee.retryAt = 0
     at(index).pointee.channels = InlineArray(repeating: 0)
+  }
+
+  /// Whether the daemon knows any listener of the process.
+  static var hasRegistered: Bool {
+    for index in 0..<count where at(index).pointee.isUsed && at(index).pointee.isRegistered {
+      return true
+    }
+    return false
   }
 
   /// Follows an invitation. The control lock is held. The listener's record and the channel, each

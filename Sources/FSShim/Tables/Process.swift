@@ -39,6 +39,15 @@ struct Process {
   var placeholder6: Int32 = -1
   /// Counts up in every forked child.
   var generation: UInt32 = 1
+  /// Forks at which there were connections. None that was opened before the last is certainly this
+  /// process's alone.
+  var forks: UInt32 = 0
+  /// While the process forks: the child's connection to the daemon; -1 for none.
+  var childControl: Int32 = -1
+  /// Whether there may be connections that a parent opened.
+  var hasInherited = false
+  /// Connections that were made the kernel's.
+  var handedOver: UInt64 = 0
   /// How many descriptors each pool of a channel may hold.
   var poolLimit = 0
   /// What the kernel makes of buffer sizes and time-outs.

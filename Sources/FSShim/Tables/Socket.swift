@@ -86,7 +86,19 @@ struct SocketFlags {
   /// Was being connected when it failed: the next connect() may try anew.
   static var connectFailed: Self { Self(rawValue: 1 << 15) }
 
+  /// The connection is, or is about to be, the kernel's: whoever uses it fetches the kernel's socket.
+  static var moving: Self { Self(rawValue: 1 << 16) }
+  /// The engine has said so.
+  static var moved: Self { Self(rawValue: 1 << 17) }
+
   // Several at once.
+
+  /// What wants no room, or wants it already.
+  static var wantsRoomOrMoved: Self { wantsRoom.union(moved) }
+  /// What waits for no chunk, or waits already.
+  static var starvedOrMoved: Self { starved.union(moved) }
+  /// What the engine has given up.
+  static var movedAway: Self { moving.union(moved) }
 
   /// What an accepted connection begins with.
   static var accepted: Self { placeholder.union(wasConnected).union(connectReported) }
@@ -122,11 +134,13 @@ struct Socket {
   var slot: UInt32 = 0
   /// Descriptors that stand for it.
   var references: UInt32 = 0
+  /// `Process.forks` when it became a connection: after later ones it may be another process's, too.
+  var forks: UInt32 = 0
   /// The record in the table of listeners, for a listening or queued socket.
   var listener: Int32 = -1
   /// Next free socket, next in an accept queue.
   var next: UInt32 = .max
-  /// Next in the list of sockets that wait for send chunks.
+  /// Next in the list of sockets that wait for send chunks, or of those that have moved.
   var nextStarved: UInt32 = .max
 
   var received = ReceiveQueue()

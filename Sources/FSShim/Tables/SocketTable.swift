@@ -51,6 +51,7 @@ enum SocketTable {
     socket.pointee.error = 0
     socket.pointee.channel = -1
     socket.pointee.references = 1
+    socket.pointee.forks = 0
     socket.pointee.listener = -1
     socket.pointee.next = .max
     socket.pointee.nextStarved = .max

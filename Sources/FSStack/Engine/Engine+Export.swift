@@ -69,6 +69,8 @@ extension Engine {
     counters.exported += 1
     moved.insert(connections[id].flow, hash: hash, now: now)
     moveAway(id)
+    // Its application is to know before anybody can use the connection elsewhere.
+    postEvents()
     return exported
   }
 

@@ -45,6 +45,7 @@ extension ControlServer {
       child.inheritances = [Inheritance(process: connection.number, before: before)]
       child.inheritances += connection.inheritances.filter { connections[$0.process] != nil }
       held.inherit(child.number, from: connection.number)
+      services.listeners.inherit(child.number, from: connection.number)
       reply.descriptors = [ends.theirs]
     } catch {
       reply.message.status = error.code

@@ -136,6 +136,14 @@ final class ListenerTable {
     return true
   }
 
+  /// A child has the listening sockets of its parent, whatever becomes of that: between the parent's end
+  /// and the child's first word nothing is reset.
+  func inherit(_ child: ProcessNumber, from parent: ProcessNumber) {
+    for number in listeners.keys where listeners[number]?.processes.contains(parent) == true {
+      listeners[number]?.processes.insert(child)
+    }
+  }
+
   /// A process is gone. Call it before its channels are detached.
   func processGone(_ process: ProcessNumber) {
     for number in listeners.keys.sorted() { _ = unlisten(process, number) }
