@@ -66,7 +66,7 @@ enum WebProgram: String, CaseIterable, CustomTestStringConvertible {
       rawValue, command, port: 80, preloaded: preloaded)
     // varnishd listens before the process that accepts is there.
     if self == .varnish {
-      _ = try waitUntil(seconds: 10, every: 0.1) {
+      waitUntil(seconds: 10, every: 0.1) {
         (try? network.peer.run(["curl", "-sSf", server.url(network.front, .ipv4, "1.bin")])) != nil
       }
     }
