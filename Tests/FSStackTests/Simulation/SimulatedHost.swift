@@ -104,6 +104,7 @@ final class SimulatedHost {
         engineIndex: index, engineCount: engineCount, secret: (1, 2, 3, UInt64(number)))
       configuration.maximumConnections = options.maximumConnections
       configuration.maximumTimeWait = options.maximumTimeWait
+      configuration.maximumHalfOpen = options.maximumHalfOpen
       configuration.maximumChannels = 8
       configuration.maximumReassembly = options.maximumReassembly
       configuration.maximumOrphans = options.maximumOrphans
@@ -126,6 +127,7 @@ final class SimulatedHost {
   struct Options: Sendable {
     var maximumConnections = 64
     var maximumTimeWait = 64
+    var maximumHalfOpen = 1024
     var receiveBuffer: UInt32 = 1 << 20
     var maximumReassembly = 256
     var maximumOrphans = 64

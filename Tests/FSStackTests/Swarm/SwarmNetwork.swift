@@ -16,6 +16,7 @@ extension SwarmRun {
       let smallest = features.contains(.ipv6) ? 1280 : 576
       options.mtu = Int.random(in: smallest...1500, using: &random)
     }
+    options.maximumHalfOpen = 64
     if features.contains(.fewConnections) { options.maximumConnections = 3 }
     if features.contains(.fewTimeWait) { options.maximumTimeWait = 2 }
     if features.contains(.fewTransmitFrames) {

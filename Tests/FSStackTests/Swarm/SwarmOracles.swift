@@ -95,7 +95,24 @@ extension SwarmRun {
     if simulation.firstProblem == nil {
       simulation.firstProblem = simulation.trace.text(ports: [traffic.socket.port])
     }
-    return "\(problem): \(traffic)"
+    return "\(problem): \(traffic)\n    \(circumstances(of: traffic))"
+  }
+
+  /// What its engine knows of a connection, and who else has of what its application shares.
+  private func circumstances(of traffic: SwarmTraffic) -> String {
+    let application = traffic.socket.application
+    let connections = application.engine.engine.connections
+    var text =
+      "\(application.freeChunks.count) of \(application.geometry.sendChunkCount) send chunks free"
+    for raw in 0..<connections.watermark where connections.isAllocated(ConnectionID(raw: raw)) {
+      let connection = connections[ConnectionID(raw: raw)]
+      guard connection.channel == application.channel else { continue }
+      text += "; \(connection.state) \(connection.flow.localPort) to \(connection.flow.remotePort)"
+      if connection.slot == traffic.socket.slot { text += ", its own" }
+      if connection.flags.contains(.orphaned) { text += ", orphaned" }
+      if connection.sendHead != .max { text += ", with send chunks" }
+    }
+    return text
   }
 
   // MARK: Pairs

@@ -106,8 +106,16 @@ final class SwarmRun {
       }
       start(socket)
     }
-    for traffic in traffic where traffic.socket.application === application { traffic.step() }
+    for traffic in inTurn(of: application) { traffic.step() }
     for service in services where service.client === application { connect(service) }
+  }
+
+  /// Who has waited longest for room comes first: few chunks would always be the same connection's.
+  private func inTurn(of application: TestApplication) -> [SwarmTraffic] {
+    let all = traffic.filter { $0.socket.application === application }
+    let waiting = all.filter { $0.waitsSince != nil }
+      .sorted { ($0.waitsSince ?? .never) < ($1.waitsSince ?? .never) }
+    return waiting + all.filter { $0.waitsSince == nil }
   }
 
   private func start(_ socket: TestSocket) {

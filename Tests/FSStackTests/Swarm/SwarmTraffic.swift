@@ -15,6 +15,8 @@ final class SwarmTraffic {
   private var isFlushing = false
   /// It has ended by RST, or with bytes unread.
   private(set) var hasAbandoned = false
+  /// When it began to wait for room to write.
+  private(set) var waitsSince: Instant?
   /// Called a little after it has closed.
   var onOver: (() -> Void)?
   /// Once true it neither rests nor stalls.
@@ -132,7 +134,9 @@ final class SwarmTraffic {
         limit - socket.bytesSent, Int.random(in: 1...side.writeLimit, using: &random))
       let sent = socket.send(
         piece, more: random.chance(0.1) && piece < 1000, urgent: random.chance(side.urgentShare))
+      if sent > 0 { waitsSince = nil }
       if sent < piece {
+        if waitsSince == nil { waitsSince = simulation.now }
         socket.application.wantSpace()
         return
       }
