@@ -13,8 +13,10 @@ public struct LoadPlan: Sendable {
   public var shortConnections: Bool
   /// Connections at any time.
   public var concurrency: Int
-  /// How long it goes on.
+  /// How long it goes on, at most.
   public var seconds: Double
+  /// Whether it shall end earlier; asked now and then.
+  public var isOver: @Sendable () -> Bool = { false }
   /// Local addresses, taken in turn; any when empty.
   public var sources: [String] = []
   /// The body that every response must have.
@@ -102,7 +104,7 @@ public struct LoadClient {
     for index in connections.indices { open(index) }
     var events = unsafe [epoll_event](repeating: epoll_event(), count: 256)
     var now = MonotonicTime.nanoseconds
-    while now < end {
+    while now < end, !plan.isOver() {
       let count = unsafe epoll_wait(epoll, &events, Int32(events.count), 10)
       for position in 0..<max(0, Int(count)) {
         unsafe handle(Int(events[position].data.u32), events[position].events)

@@ -2,9 +2,6 @@ import Foundation
 import Laboratory
 import Testing
 
-/// How often each operation is done: `make test` and `make test-all`.
-private let times = Tier.isEverything ? 20 : 3
-
 extension Integration {
   /// What administrators do to servers that are serving: no request fails by it.
   @Suite(.network()) struct Operations {
@@ -16,8 +13,8 @@ extension Integration {
           preloaded: true)
         defer { server.stop() }
         try server.waitForAcceleration()
-        try expectAccelerated(network, server, seconds: Double(times) * 0.6 + 1) {
-          for _ in 0..<times {
+        try expectAccelerated(network, server) {
+          for _ in 0..<Operation.times {
             let before = try workers(of: server)
             server.process.signal(SIGHUP)
             let isReplaced = try waitUntil(seconds: 5) {
@@ -40,8 +37,8 @@ extension Integration {
           NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
         defer { server.stop() }
         try server.waitForAcceleration()
-        let result = try underLoad(network, server, seconds: Double(times) * 0.5 + 1) {
-          for _ in 0..<times {
+        let result = try underLoad(network, server) {
+          for _ in 0..<Operation.times {
             let before = try workers(of: server)
             let victim = try #require(before.first)
             kill(pid_t(victim), SIGKILL)
@@ -54,7 +51,7 @@ extension Integration {
           }
         }
         // Eight connections are open at a time; a killed worker can have accepted no more.
-        #expect(result.failures <= 8 * times && result.wrongResponses == 0)
+        #expect(result.failures <= 8 * Operation.times && result.wrongResponses == 0)
         #expect(result.requests > 100)
       }
     }
@@ -72,8 +69,8 @@ extension Integration {
         var proxy = try network.server.startHAProxy(options, preloaded: true)
         defer { proxy.stop() }
         try proxy.waitForAcceleration()
-        try expectAccelerated(network, proxy, seconds: Double(times) * 0.8 + 1) {
-          for _ in 0..<times {
+        try expectAccelerated(network, proxy) {
+          for _ in 0..<Operation.times {
             let old = proxy
             options.predecessor = old
             proxy = try network.server.startHAProxy(options, preloaded: true)
@@ -96,9 +93,9 @@ extension Integration {
         let client = ["redis-cli", "-h", network.front.address4]
         let benchmark = try network.peer.start([
           "redis-benchmark", "-h", network.front.address4, "-c", "100", "-n",
-          "\(times * 30_000)", "-r", "10000", "-d", "200", "-t", "set,get", "--csv",
+          "\(Operation.times * 30_000)", "-r", "10000", "-d", "200", "-t", "set,get", "--csv",
         ])
-        for _ in 0..<times {
+        for _ in 0..<Operation.times {
           let answer = try network.peer.run(client + ["BGSAVE"])
           #expect(answer.contains("Background saving started"), "\(answer)")
           let isSaved = try waitUntil(seconds: 20) {
