@@ -153,7 +153,8 @@ extension Engine {
       if delivery.hasRetransmission { delivery.hasOriginalOfEpisode = false }
       recovery.duplicateBytes -= counted
       recovery.duplicates = 0
-      if recovery.phase != .recovery { recovery.duplicateBytes = 0 }
+      // After a timeout, too, new data that has arrived behind the hole is in flight no more.
+      if !recovery.isRecovering { recovery.duplicateBytes = 0 }
       return
     }
     guard acknowledgement.isDuplicate else { return }

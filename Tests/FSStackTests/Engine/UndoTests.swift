@@ -91,6 +91,25 @@ import Testing
     #expect(scene.counters.undos == 0 && scene.recovery?.phase == .loss)
   }
 
+  /// The new data that showed a timeout to be right has arrived, as its duplicates tell: it does not fill
+  /// the window that timeout after timeout has made small, until only the next timeout goes on.
+  @Test func realTimeoutWithSmallWindow() {
+    let scene = SelectiveScene(segments: 20, selective: false)
+    scene.run(milliseconds: 220)
+    scene.acknowledge(1001)
+    scene.run(milliseconds: 500)
+    _ = scene.take()
+    #expect(scene.connection.congestion.slowStartThreshold == 2000)
+    scene.acknowledge(2001)
+    #expect(scene.take().count == 2)
+    scene.acknowledge(2001)
+    #expect(scene.take() == ["A> ACK 2001:3001 ack 1"])
+    scene.acknowledge(3001)
+    #expect(scene.take() == ["A> ACK 3001:4001 ack 1"])
+    scene.acknowledge(4001)
+    #expect(scene.take().first == "A> ACK 4001:5001 ack 1")
+  }
+
   /// Without selective acknowledgements, what is acknowledged together with a segment sent again may
   /// have arrived long before, and waited for it: neither a sign that the timeout was for nothing, nor
   /// a round trip. The rest of the flight, which is lost, goes out at once.
