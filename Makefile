@@ -44,7 +44,7 @@ bench: dependencies products
 # The integration tests drive the release build, one program at a time; the unit tests run beside
 # each other, but for those of fsd, which count the descriptors of their process. What documents claim
 # of code and tests is compared first; that takes no time. The comparison with Linux's TCP is in real
-# time and runs by itself.
+# time and runs by itself. The swarm comes last: it has a build of its own.
 test: dependencies lint products
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
@@ -52,6 +52,7 @@ test: dependencies lint products
 	$(SWIFT) test --skip-build --filter fsdTests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 	FS_BUILD_DIR="$(CURDIR)/build" $(SWIFT) test --skip-build --filter IntegrationTests
+	$(MAKE) simulate
 
 # Everything, the slow tiers of the integration tests included.
 test-all: RUN_PACKAGES += $(MORE_PACKAGES)
@@ -70,8 +71,8 @@ interoperation: dependencies products
 	FS_BUILD_DIR="$(CURDIR)/build" FS_INTEROPERATION_BYTES=1000000000 \
 	  FS_INTEROPERATION_WEATHER=everything $(SWIFT) test --skip-build --filter Interoperation
 
-# Simulated networks and applications, `make simulate SEEDS=1-3000`; one number shows that seed's trace.
-# A release build of its own: a debug build takes seconds for each seed.
+# Simulated networks and applications, `make simulate SEEDS=1-20000`; one number shows that seed's trace.
+# A release build of its own: a debug build takes ten times as long for each seed.
 SEEDS ?= 1-3000
 simulate:
 	FS_SCOPE=engine $(RELEASE) -Xswiftc -enable-testing --build-tests --scratch-path .build-simulate

@@ -144,7 +144,10 @@ extension Engine {
     header.sequence = record.initial + 1
     header.acknowledgement = record.offer.sequence + 1
     header.flags = .ack
-    header.window = UInt16(clamping: firstWindow)
+    // Only a SYN has no scale (RFC 7323 section 2.2).
+    let isScaled = record.offer.windowScale != SegmentOptions.absentWindowScale
+    let scale = isScaled ? Self.windowScale(configuration.receiveBuffer) : 0
+    header.window = UInt16(clamping: firstWindow >> UInt32(scale))
     if record.offer.flags.contains(.timestamps) {
       header.options.hasTimestamp = true
       header.options.timestampValue = timestamp(

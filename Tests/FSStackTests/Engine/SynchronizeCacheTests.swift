@@ -107,6 +107,20 @@ import Testing
     #expect(pair.peer.take() == ["A> SYN ACK 0 ack 1"])
   }
 
+  /// The window of a challenge is scaled, other than that of the SYN-ACK before it: it offers no more than
+  /// that did.
+  @Test(arguments: [true, false]) func windowOfChallenge(isScaled: Bool) {
+    let pair = ScriptedPair()
+    pair.peer.send(.syn, 0) { if isScaled { $0.options.windowScale = 7 } }
+    pair.peer.send(.syn, 5000) { if isScaled { $0.options.windowScale = 7 } }
+    let answers = pair.simulation.trace.entries.filter { $0.sender == "A" }.map(\.segment)
+    #expect(answers.map(\.flags) == [[.syn, .ack], .ack])
+    let scale = answers[0].options.windowScale
+    #expect((scale != SegmentOptions.absentWindowScale) == isScaled && (!isScaled || scale > 0))
+    #expect(answers[0].window == 65_535)
+    #expect(answers[1].window == (isScaled ? 65_535 >> UInt16(scale) : 65_535))
+  }
+
   /// Only the exact RST ends it (RFC 5961 section 3); others are challenged or ignored. An old
   /// timestamp makes a segment unacceptable (PAWS).
   @Test func guesses() {

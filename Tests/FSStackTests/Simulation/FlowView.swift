@@ -27,6 +27,8 @@ struct FlowView {
   private var initial: SequenceNumber?
   private var offer: Offer?
   private var hasSentAcknowledgement = false
+  /// Whether it has answered a SYN, and sent nothing else since.
+  private var isPassiveOpen = false
   /// One past the highest number sent.
   private var highest = SequenceNumber(0)
   private var fin: SequenceNumber?
@@ -46,6 +48,9 @@ struct FlowView {
   /// The right edge furthest to the right that the peer has offered.
   private var peerEdge: SequenceNumber?
   private var newestTimestamp: UInt32?
+  /// Its SYN was acknowledged without timestamp. If it was a cookie, only that would have told what the
+  /// SYN had offered (RFC 7323 section 3.2 asks for one in each segment, but boxes may take it away).
+  private var mayHaveForgotten = false
 
   /// Shift of the windows that the peer sends, and of its own.
   private var scales: (peer: UInt8, own: UInt8) {
@@ -76,6 +81,11 @@ struct FlowView {
       }
     }
     noteTimestamp(frame)
+    if isPassiveOpen, frame.flags.contains(.ack), !frame.flags.contains(.syn),
+      frame.option(TCPOptionKind.timestamp) == nil
+    {
+      mayHaveForgotten = true
+    }
     if frame.flags.contains(.syn) { firstWindow = UInt32(frame.window) }
     if let initial {
       let scale = frame.flags.contains(.syn) ? 0 : UInt32(scales.peer)
@@ -103,6 +113,7 @@ struct FlowView {
     // A RST may answer anything.
     if frame.flags.contains(.rst) { return [] }
     if frame.flags.contains(.syn), initial != frame.sequence { begin(frame) }
+    isPassiveOpen = frame.flags.isSuperset(of: [.syn, .ack])
     if peer == nil, frame.flags.contains(.ack) {
       peer = synchronizations[(frame.acknowledgement - UInt32(1)).value]
       if let initial, peerEdge == nil { peerEdge = initial + 1 + firstWindow }
@@ -199,7 +210,8 @@ struct FlowView {
     _ frame: TCPFrame, _ rules: SegmentObserver.Rules
   ) -> [String] {
     guard let option = frame.option(TCPOptionKind.timestamp) else {
-      return hasTimestamps && !frame.flags.contains(.syn) ? ["no timestamp"] : []
+      return hasTimestamps && !mayHaveForgotten && !frame.flags.contains(.syn)
+        ? ["no timestamp"] : []
     }
     var found: [String] = []
     let value = frame[long: option.offset + 2]

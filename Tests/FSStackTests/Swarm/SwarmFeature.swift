@@ -20,7 +20,7 @@ enum SwarmFeature: String, CaseIterable, Sendable {
   // Applications.
   case smallReads, smallWrites, smallSendBuffer, restless, stalls, exchanges, large
   case waitForPeer, closeAtOnce, resetInTheMiddle, closeUnread
-  case pausedAccept, handBack, reconnect, simultaneousOpen, applicationDies
+  case pausedAccept, handBack, reconnect, samePort, simultaneousOpen, applicationDies
   case options, keepAlive, userTimeout, urgent, fullCommandRing
 
   /// Whether it may keep segments from arriving, so that a timeout is a reason for an error.

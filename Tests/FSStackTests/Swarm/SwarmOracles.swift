@@ -67,17 +67,32 @@ extension SwarmRun {
     return nil
   }
 
-  /// What the application sees, and what it is not told of at once.
+  /// What grows with progress. Where few chunks serve all connections of an application, one waits for
+  /// others: they must go on together.
   private func progress(of traffic: SwarmTraffic) -> UInt64 {
+    features.contains(.fewSendChunks)
+      ? self.traffic.reduce(0) { $0 &+ ownProgress(of: $1) } : ownProgress(of: traffic)
+  }
+
+  /// What the application sees, and what it is not told of at once.
+  private func ownProgress(of traffic: SwarmTraffic) -> UInt64 {
     let connection = connection(of: traffic)
     return UInt64(traffic.progress)
       &+ (connection?.tally.bytesAcknowledged ?? 0) &+ (connection?.tally.bytesReceived ?? 0)
       &+ (connection.map { UInt64($0.state.rawValue) } ?? 100)
   }
 
-  /// A side whose peer has gone without a word may wait for ever if it has nothing to send.
+  /// A side whose peer has gone without a word may wait for ever if it has nothing to send: so does a
+  /// client that was answered with a cookie, and whose acknowledgement met a full queue (RFC 4987 section
+  /// 3.6).
   private func isStuck(_ traffic: SwarmTraffic) -> Bool {
     guard let connection = connection(of: traffic) else { return true }
+    // The peer's application has died in the middle: what this one waits for never comes.
+    if features.contains(.applicationDies), traffic.socket.peerFinished,
+      traffic.socket.bytesReceived < traffic.side.bytesToRead
+    {
+      return false
+    }
     return connection.hasOutstanding || connection.hasUnsent || hasPeer(connection)
   }
 
@@ -210,6 +225,9 @@ extension SwarmRun {
     case SocketError.timedOut:
       return losesSegments || features.contains(.userTimeout) || mayFail
         ? nil : "timeout without loss"
+    case SocketError.addressNotAvailable:
+      // What is left of the connection before.
+      return features.contains(.samePort) ? nil : "a port in use"
     case SocketError.noBufferSpace:
       return features.contains(.fewConnections) ? nil : "no room for a connection"
     default:

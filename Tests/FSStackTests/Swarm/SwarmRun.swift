@@ -81,6 +81,9 @@ final class SwarmRun {
           isIPv4: !features.contains(.ipv6), now: simulation.now)
       }
     }
+    if features.contains(.samePort), simulation.hosts.allSatisfy({ $0.engines.count == 1 }) {
+      for (index, service) in services.enumerated() { service.localPort = 40_000 + UInt16(index) }
+    }
   }
 
   private func geometry() -> ChannelGeometry {
@@ -134,8 +137,11 @@ final class SwarmRun {
   private func connect(_ service: SwarmService) {
     guard service.current?.isClosed ?? true, service.opened < service.count else { return }
     guard service.client.hasFreeSlot else {
-      // Nobody is woken when slots come back.
+      // Nobody is woken when slots come back. Running the client asks for this service again.
+      guard !service.isWaiting else { return }
+      service.isWaiting = true
       simulation.after(.milliseconds(10)) { [unowned self] in
+        service.isWaiting = false
         service.client.run()
         connect(service)
       }
@@ -145,7 +151,8 @@ final class SwarmRun {
     let socket =
       service.isSimultaneous
       ? connectBoth(service)
-      : service.client.connect(to: simulation.a.address, port: service.port)
+      : service.client.connect(
+        to: simulation.a.address, port: service.port, localPort: service.localPort)
     service.current = socket
     start(socket)
   }
@@ -248,6 +255,10 @@ final class SwarmService {
   let count: Int
   var opened = 0
   var current: TestSocket?
+  /// Its client has no free slot for the next connection.
+  var isWaiting = false
+  /// The client's port for all of them, so that they meet what is left of those before; 0 for any.
+  var localPort: UInt16 = 0
   /// For a simultaneous open, the other port; both are of active opens.
   var activePort: UInt16 = 0
 
