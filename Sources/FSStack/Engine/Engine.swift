@@ -13,6 +13,7 @@ import FSRing
 public struct Engine: ~Copyable {
   let configuration: EngineConfiguration
   let secret: Secret
+  let ownership: FlowOwnership
   var interfaces: [InterfaceConfiguration] = []
   /// The interface over which the engine's connections reach each other; -1 for none.
   var loopback = -1
@@ -68,6 +69,7 @@ public struct Engine: ~Copyable {
     precondition(DropReason.allCases.count <= 64)
     self.configuration = configuration
     secret = Secret(words: configuration.secret)
+    ownership = FlowOwnership(configuration)
     sourcePorts = SourcePortCursors(secret: secret)
     let capacity = configuration.maximumConnections
     connections = Slab(capacity: capacity)
@@ -93,6 +95,7 @@ public struct Engine: ~Copyable {
   }
 
   deinit {
+    ownership.deallocate()
     for raw in 0..<channels.watermark where channels.isAllocated(ChannelID(raw: raw)) {
       channels[ChannelID(raw: raw)].deallocate()
     }

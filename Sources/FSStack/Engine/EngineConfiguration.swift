@@ -44,6 +44,10 @@ public struct EngineConfiguration: Sendable {
   /// Interfaces whose choice of queue does not follow the flow (veth): a flow's owner is computed,
   /// and what arrives elsewhere is handed over.
   public var softwareSteering = false
+  /// How the network card spreads the flows that peers open, if its key and its table are known: then
+  /// such a flow's owner is the engine that the card gave it to when the daemon started, also if the
+  /// card's table changes. Takes the place of `softwareSteering`.
+  public var receiveSideScaling: ReceiveSideScaling?
 
   /// Creates a configuration with the defaults above.
   public init(

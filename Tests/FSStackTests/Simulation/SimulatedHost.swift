@@ -83,8 +83,8 @@ final class SimulatedHost {
   let macBytes: [UInt8]
   let address: IPAddress
   private(set) var engines: [SimulatedEngine] = []
-  /// The queue, and so the engine, on which a frame arrives.
-  var queue: ([UInt8]) -> Int = { _ in 0 }
+  /// The queue, and so the engine, on which a frame arrives; nil if it is lost before.
+  var queue: ([UInt8]) -> Int? = { _ in 0 }
   /// Destinations that its engines have asked the control plane for.
   var pathRequests: [IPAddress] = []
   /// Frames for a host that has no engine: a `ScriptedPeer` reads them.
@@ -111,6 +111,7 @@ final class SimulatedHost {
       configuration.maximumTransmitRecords = options.maximumTransmitRecords
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
+      configuration.receiveSideScaling = engineCount > 1 ? options.receiveSideScaling : nil
       configuration.congestionAlgorithm = options.congestion
       configuration.ecn = options.ecn
       let engine = SimulatedEngine(
@@ -137,5 +138,7 @@ final class SimulatedHost {
     /// Frames that one engine may send in one burst.
     var transmitFrames = 256
     var maximumTransmitRecords = 4096
+    /// How the card of hosts with several engines spreads passive flows; nil: it is not known.
+    var receiveSideScaling: ReceiveSideScaling?
   }
 }

@@ -137,7 +137,8 @@ final class Simulation {
         host.received.append(frame)
         return
       }
-      let engine = host.engines[host.queue(frame) % host.engines.count]
+      guard let queue = host.queue(frame) else { return }
+      let engine = host.engines[queue % host.engines.count]
       engine.inbox.append(frame)
       engine.isDue = true
     }

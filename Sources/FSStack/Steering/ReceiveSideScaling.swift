@@ -1,0 +1,15 @@
+/// How a network card chooses the receive queue of a packet that no filter has claimed, as
+/// ETHTOOL_GRSSH tells it.
+public struct ReceiveSideScaling: Equatable, Sendable {
+  /// The key of the Toeplitz hash: 40 bytes, on some cards 52.
+  public var key: [UInt8]
+  /// The indirection table, with the engine that serves the queue in place of the queue. Its length is
+  /// a power of two: the lowest bits of the hash choose the entry.
+  public var engines: [UInt8]
+
+  /// Creates a description.
+  public init(key: [UInt8], engines: [UInt8]) {
+    self.key = key
+    self.engines = engines
+  }
+}
