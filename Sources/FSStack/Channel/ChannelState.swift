@@ -141,6 +141,9 @@ extension ChannelState {
   /// Whether the engine can give a slot to another accepted connection.
   var hasFreeSlot: Bool { freeSlotCount > 0 || slotWatermark < geometry.firstConnectSlot }
 
+  /// Whether the application can be given an accepted connection.
+  var canAccept: Bool { hasFreeSlot && !isClosed }
+
   /// Gives an accepted connection a slot of the engine's half.
   mutating func assignSlot(to id: ConnectionID) -> UInt32? {
     let slot: UInt32

@@ -8,6 +8,7 @@ extension Engine {
 
   /// Ends a burst: sends what connections have to send and posts what applications must know.
   public mutating func finishBurst(now: Instant) {
+    if hasNewRoom { assignToNewRoom(now: now) }
     if !output.isEmpty { flushOutput(now: now) }
     postEvents()
     if !violators.isEmpty { detachViolators(now: now) }
@@ -16,6 +17,8 @@ extension Engine {
   /// Declares to all applications that this engine is about to sleep. False: a command has come in
   /// the meantime, or room for events that wait for it, and the engine stays awake.
   public mutating func prepareSleep() -> Bool {
+    // The last events of a burst may have made room.
+    if hasNewRoom { return false }
     setSleeping(true)
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     for raw in 0..<channels.watermark {

@@ -99,8 +99,7 @@ extension Engine {
   ) -> Bool {
     let channels = self.channels
     guard
-      let acceptorID = listeners.nextAcceptor(
-        of: endpoint, canTake: { channels[$0].hasFreeSlot && !channels[$0].isClosed })
+      let acceptorID = listeners.nextAcceptor(of: endpoint, canTake: { channels[$0].canAccept })
     else { return false }
     let acceptor = listeners.acceptors[acceptorID]
     guard let slot = channels[acceptor.channel].assignSlot(to: id) else { return false }
@@ -115,9 +114,13 @@ extension Engine {
     return true
   }
 
-  /// Gives waiting connections to acceptors, after one has joined or resumed.
+  /// Gives waiting connections to acceptors, after one has joined or resumed, or has room again.
   mutating func assignPending(_ endpoint: EndpointID, now: Instant) {
-    while let id = ownerLinks.popFirst(of: &listeners.endpoints[endpoint].pending) {
+    // Who waits keeps its place: nobody is taken out for whom there is no acceptor.
+    let channels = self.channels
+    while listeners.hasAcceptor(of: endpoint, canTake: { channels[$0].canAccept }),
+      let id = ownerLinks.popFirst(of: &listeners.endpoints[endpoint].pending)
+    {
       listeners.endpoints[endpoint].pendingCount -= 1
       guard assign(id, from: endpoint, now: now) else {
         wait(id, at: endpoint)
@@ -153,9 +156,24 @@ extension Engine {
   }
 
   /// The connection's slot is free for others.
-  func releaseSlot(_ id: ConnectionID) {
-    channels[connections[id].channel].release(connections[id].slot)
+  mutating func releaseSlot(_ id: ConnectionID) {
+    let channel = connections[id].channel
+    if !channels[channel].hasFreeSlot { hasNewRoom = true }
+    channels[channel].release(connections[id].slot)
     connections[id].slot = .max
+  }
+
+  /// A channel that had no free slot has one again: connections that found none get it. Endpoints are few,
+  /// and this is done once in a burst.
+  mutating func assignToNewRoom(now: Instant) {
+    hasNewRoom = false
+    for raw in 0..<listeners.endpoints.watermark {
+      let endpoint = EndpointID(raw: raw)
+      guard listeners.endpoints.isAllocated(endpoint),
+        listeners.endpoints[endpoint].pendingCount > 0
+      else { continue }
+      assignPending(endpoint, now: now)
+    }
   }
 }
 

@@ -52,6 +52,8 @@ public struct Engine: ~Copyable {
   var wakeUps: [ChannelID] = []
   var releasedChannels: [ChannelID] = []
   var violations: [(ChannelID, ChannelViolation)] = []
+  /// A channel without free slots has one again, which connections may wait for.
+  var hasNewRoom = false
   /// Channels to be closed because of a violation, at the end of the burst.
   var violators: [ChannelID] = []
   var pathRequests: [IPAddress] = []

@@ -247,6 +247,16 @@ struct ListenTable {
     return remote
   }
 
+  /// Whether there is an acceptor for the next connection.
+  func hasAcceptor(of id: EndpointID, canTake: (ChannelID) -> Bool) -> Bool {
+    var candidate = endpoints[id].acceptors.first
+    while candidate != .none {
+      if !acceptors[candidate].isPaused && canTake(acceptors[candidate].channel) { return true }
+      candidate = acceptorLinks.next(after: candidate)
+    }
+    return false
+  }
+
   private func rotate(_ acceptor: AcceptorID, in id: EndpointID) {
     acceptorLinks.remove(acceptor, from: &endpoints[id].acceptors)
     acceptorLinks.append(acceptor, to: &endpoints[id].acceptors)

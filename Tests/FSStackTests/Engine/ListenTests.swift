@@ -50,6 +50,34 @@ import Testing
     #expect(counters.acceptsGlobal == 3)
   }
 
+  /// An application whose slots are all in use gets those that wait, oldest first, when it has closed some:
+  /// at once after a reset, else when the last of what it sent is acknowledged.
+  @Test func waitsForSlot() {
+    let pair = ScriptedPair(backlog: 100)
+    let peers = (0..<12).map { ScriptedPeer(pair.simulation, port: 2000 + UInt16($0)) }
+    for peer in peers {
+      peer.open()
+      peer.send([], 1, count: 100, ack: 1)
+    }
+    pair.simulation.run(for: .milliseconds(1))
+    let slots = Int(pair.server.geometry.firstConnectSlot)
+    #expect(pair.server.accepted.map(\.endpoint.remotePort) == Array(2000..<2008) && slots == 8)
+    let sockets = pair.server.accepted
+    sockets[1].close(reset: true)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.server.accepted.last?.endpoint.remotePort == 2008)
+    sockets[0].read()
+    sockets[0].send(10)
+    sockets[0].close()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.server.accepted.count == 9)
+    peers[0].send([], 101, ack: 12)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.server.accepted[8...].map(\.endpoint.remotePort) == [2008, 2009])
+    #expect(pair.server.accepted[8...].map(\.unread) == [100, 100])
+    #expect(states(pair)[.established] == 10)
+  }
+
   /// Acceptors take turns; a remote one only gets what no local one takes.
   @Test func acceptorsTakeTurns() {
     let pair = ScriptedPair(backlog: 100)

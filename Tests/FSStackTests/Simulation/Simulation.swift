@@ -179,6 +179,8 @@ final class Simulation {
     _ = engine.engine.receiveLoopback(now: now)
     let commands = engine.engine.serviceChannels(now: now)
     engine.engine.advance(to: now)
+    // Who waited for a slot gets one, and acknowledges what has come meanwhile.
+    let hasNewRoom = engine.engine.hasNewRoom
     engine.engine.finishBurst(now: now)
     let frames = engine.takeFrames()
     let isCalled = engine.isControlled
@@ -186,7 +188,8 @@ final class Simulation {
     send(frames, from: host)
     note(
       observers[host].burst(
-        received: received, sent: frames, hasOtherCause: !isPlain || commands > 0 || isCalled),
+        received: received, sent: frames,
+        hasOtherCause: !isPlain || commands > 0 || isCalled || hasNewRoom),
       host)
     note(engine.invariants.check(engine.engine, now: now), host)
     engine.engine.drainViolations { engine.violations.append(($0, $1)) }
