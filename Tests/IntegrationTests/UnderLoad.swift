@@ -57,7 +57,9 @@ func expectAccelerated(
   let result = try underLoad(network, server, body)
   let isClean = result.isClean
   #expect(isClean, "\(result.failures) failures: \(result.firstFailure ?? "none")")
-  guard network.server.daemon != nil else { return }
+  guard let daemon = network.server.daemon else { return }
+  // What the engines were doing tells more than a client's failure.
+  if !isClean { Issue.record("\(try daemon.statistics())") }
   let kernel = try network.server.kernelCounters().since(before)
   #expect(kernel["PassiveOpens"] == 0, "connections the kernel accepted")
 }

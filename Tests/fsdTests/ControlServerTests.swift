@@ -90,6 +90,29 @@ extension Serially {
       #expect(server.server.connections.isEmpty)
     }
 
+    /// A process that ends at once reads no replies: its goodbye counts all the same.
+    @Test func goodbyeWithoutWaiting() throws {
+      let server = try TestServer()
+      var client: TestClient? = try server.connect()
+      _ = try client?.ask(.hello)
+      _ = try client?.ask(.channel)
+      for kind in [ControlKind.route, .goodbye, .route] { try client?.tell(kind) }
+      client = nil
+      server.run()
+      #expect(server.engines[0].detached.map(\.abort) == [false])
+      #expect(server.server.connections.isEmpty)
+      // The same with a reply that nobody has read.
+      client = try server.connect()
+      _ = try client?.ask(.hello)
+      _ = try client?.ask(.channel)
+      try client?.tell(.route)
+      server.run()
+      try client?.tell(.goodbye)
+      client = nil
+      server.run()
+      #expect(server.engines[0].detached.map(\.abort) == [false, false])
+    }
+
     @Test func listenerIsReadFromTheDescriptor() throws {
       let server = try TestServer(engines: 2)
       let client = try server.connect()

@@ -46,11 +46,11 @@ extension UnsafeMutablePointer<Channel> {
   }
 
   /// Whether the engine has been told to bring no more connections of a listener, and nobody here
-  /// watches it.
+  /// watches it, or the listener is closed.
   @inline(__always)
   private func isLeft(_ record: Int32) -> Bool {
     let queue = pointee.queues + Int(record)
-    return queue.pointee.isPaused && queue.pointee.watchers == 0
+    return !queue.pointee.isJoined || queue.pointee.isPaused && queue.pointee.watchers == 0
   }
 
   @inline(__always)
@@ -103,8 +103,9 @@ extension UnsafeMutablePointer<Channel> {
       var command = Command(.pause)
       command.length = ListenerTable.at(record).pointee.number
       send(command)
-      _ = waitUntilTaken()
     }
+    // Also if that was said earlier: what the engine had sent before it knew may still be on its way.
+    _ = waitUntilTaken()
     drain()
     handBackAll(record)
     _ = waitUntilTaken()

@@ -87,6 +87,8 @@ extension ControlPacket {
       }
     }
     if count < 0 {
+      // The peer is gone and has not read everything: told once, before what it has still said.
+      if failure == ECONNRESET { return receive(from: socket, textLimit: textLimit) }
       return failure == EAGAIN || failure == EINTR ? .empty : .end
     }
     let (descriptors, sender) = ancillary(control[..<min(controlLength, control.count)])

@@ -105,6 +105,10 @@ final class ControlServer {
       if let sender = packet.sender { connection.peer = sender }
       do {
         try handle(packet, from: connection)
+      } catch let error as SystemError where [EPIPE, ECONNRESET].contains(error.code) {
+        // It has ended without waiting for the reply. What it has said besides, perhaps goodbye, is
+        // there to be read, and then the end.
+        return
       } catch {
         close(connection, reason: "\(error)")
       }

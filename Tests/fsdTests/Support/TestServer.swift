@@ -130,6 +130,12 @@ final class TestClient {
     return reply
   }
 
+  /// Sends a request and does not wait for the reply.
+  func tell(_ kind: ControlKind) throws {
+    request += 1
+    try ControlPacket(message: ControlMessage(kind, request: request)).send(to: socket.number)
+  }
+
   /// Sends bytes as they are.
   func sendRaw(_ bytes: [UInt8]) {
     var bytes = bytes
