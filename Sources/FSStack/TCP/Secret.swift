@@ -75,10 +75,10 @@ extension Secret {
     return (UInt32(truncatingIfNeeded: value), UInt32(truncatingIfNeeded: value >> 32))
   }
 
-  /// The hash in a SYN cookie; `minute` is 0 for the part that does not expire.
-  func cookie(_ flow: Flow, minute: UInt64) -> UInt32 {
+  /// The hash in a SYN cookie; `minute` and what follows are 0 for the part that does not expire.
+  func cookie(_ flow: Flow, minute: UInt64, sequence: UInt32 = 0, index: Int = 0) -> UInt32 {
     var hash = begin(.cookie, flow.ports)
-    hash.append(minute)
+    hash.append(minute << 35 | UInt64(index) << 32 | UInt64(sequence))
     hash.append(flow.local, flow.remote)
     return UInt32(truncatingIfNeeded: hash.finish())
   }

@@ -6,7 +6,12 @@
 /// - a keyed hash of the flow, which does not change,
 /// - the peer's initial sequence number, so that numbers grow from one incarnation to the next,
 /// - the minute, in the upper 8 bits,
-/// - in the lower 24, a keyed hash of the flow and the minute, plus the index of a segment size.
+/// - in the lower 24, a keyed hash of the flow, the minute, the peer's number and the index of a
+///   segment size.
+///
+/// In Linux the number and the index are only added. A late segment from the middle of a connection
+/// that we have lost, whose two numbers have moved on by nearly the same, would then be taken for the
+/// beginning of a new one.
 ///
 /// A guess is right once in 2^28. What does not fit is in the lower bits of the timestamp, if the
 /// peer uses timestamps; without them there is neither window scale nor selective acknowledgement.
@@ -40,7 +45,9 @@ enum SynchronizeCookie {
     var index = sizes.count - 1
     while index > 0 && sizes[index] > size { index -= 1 }
     let minute = minute(now)
-    let body = (secret.cookie(flow, minute: minute + 1) &+ UInt32(index)) & 0xff_ffff
+    let body =
+      secret.cookie(
+        flow, minute: minute + 1, sequence: sequence.value, index: index) & 0xff_ffff
     let age = UInt32(truncatingIfNeeded: minute) &<< 24
     return SequenceNumber(
       secret.cookie(flow, minute: 0) &+ sequence.value &+ age &+ body)
@@ -55,9 +62,13 @@ enum SynchronizeCookie {
     let minute = minute(now)
     let age = (UInt32(truncatingIfNeeded: minute) &- rest >> 24) & 0xff
     guard age < maximumAge, UInt64(age) <= minute else { return nil }
-    let index = (rest &- secret.cookie(flow, minute: minute - UInt64(age) + 1)) & 0xff_ffff
     let sizes = flow.local.isIPv4 ? sizesIPv4 : sizesIPv6
-    return index < sizes.count ? sizes[Int(index)] : nil
+    for index in sizes.indices {
+      let hash = secret.cookie(
+        flow, minute: minute - UInt64(age) + 1, sequence: sequence.value, index: index)
+      if (rest ^ hash) & 0xff_ffff == 0 { return sizes[index] }
+    }
+    return nil
   }
 
   // MARK: The timestamp

@@ -106,6 +106,20 @@ import Testing
     #expect(pair.server.accepted.count == 1)
   }
 
+  /// A connection by cookie is lost here, and its peer does not know: what it still sends is no third
+  /// acknowledgement, though its numbers may have moved on by nearly the same (found by the swarm).
+  @Test func middleOfALostConnection() {
+    for moved in 0..<40 {
+      let pair = flooded()
+      _ = synchronize(pair, timestamps: false)
+      pair.simulation.trace.keepsNumbers = true
+      for difference in -8...8 where moved + difference > 0 {
+        pair.peer.send([], 1 + moved, ack: 1 + moved + difference)
+      }
+      #expect(pair.server.accepted.isEmpty && counters(pair).cookiesReceived == 0)
+    }
+  }
+
   /// After two minutes a cookie is void, whether others are being sent or not.
   @Test(arguments: [false, true])
   func expires(_ isBusy: Bool) {
