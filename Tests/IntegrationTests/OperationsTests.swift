@@ -83,6 +83,27 @@ extension Integration {
       }
     }
 
+    /// SIGUSR1: lighttpd takes no connections until those it has are done, and reads its
+    /// configuration anew.
+    @Test func lighttpdRestart() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.server.startLighttpd(
+          root: network.content.directory, preloaded: true)
+        defer { server.stop() }
+        try server.waitForAcceleration()
+        let item = network.content.items[2]
+        let content = try Data(contentsOf: URL(fileURLWithPath: network.content.path(item)))
+        try expectAccelerated(network, server, Asked(path: "/\(item.name)", body: Array(content))) {
+          for _ in 0..<Operation.times {
+            server.process.signal(SIGUSR1)
+            Thread.sleep(forTimeInterval: 0.3)
+          }
+          #expect(server.process.isRunning)
+        }
+      }
+    }
+
     /// Snapshots by a forked child, which holds all connections, while clients write.
     @Test func redisSnapshots() throws {
       let network = try Network.running()

@@ -17,14 +17,20 @@ private final class Flag: Sendable {
   func set() { value.store(true, ordering: .releasing) }
 }
 
+/// What short connections ask for, and what they must get: nginx's /text, unless a file is named.
+struct Asked {
+  var path = "/text"
+  var body = Array(NginxOptions().text.utf8)
+}
+
 /// Short connections to a server while `body` does something to it, and half a second longer.
 func underLoad(
-  _ network: Network, _ server: Server, _ body: () throws -> Void
+  _ network: Network, _ server: Server, _ asked: Asked = Asked(), _ body: () throws -> Void
 ) throws -> LoadResult {
   let over = Flag()
   var plan = LoadPlan(
-    address: network.front.address4, port: server.port, shortConnections: true, concurrency: 8,
-    seconds: 300, expectedBody: Array(NginxOptions().text.utf8))
+    address: network.front.address4, port: server.port, path: asked.path, shortConnections: true,
+    concurrency: 8, seconds: 300, expectedBody: asked.body)
   plan.isOver = { over.isSet }
   let outcome = Mutex<Result<LoadResult, any Error>?>(nil)
   let finished = DispatchSemaphore(value: 0)
@@ -51,10 +57,10 @@ func underLoad(
 
 /// The load saw no failure, and the kernel accepted none of its connections.
 func expectAccelerated(
-  _ network: Network, _ server: Server, _ body: () throws -> Void
+  _ network: Network, _ server: Server, _ asked: Asked = Asked(), _ body: () throws -> Void
 ) throws {
   let before = try network.server.kernelCounters()
-  let result = try underLoad(network, server, body)
+  let result = try underLoad(network, server, asked, body)
   let isClean = result.isClean
   #expect(isClean, "\(result.failures) failures: \(result.firstFailure ?? "none")")
   guard let daemon = network.server.daemon else { return }
