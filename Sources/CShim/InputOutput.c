@@ -48,26 +48,33 @@ FS_INTERPOSE(ssize_t, __recvfrom_chk,
   return fs_entry_recvfrom(fd, buffer, count, flags, address, length);
 }
 
-/// Looks at the descriptors that came beside a message (SCM_RIGHTS): a listening socket among them is
-/// one for engines, too.
-static void fs_rights_arrived(struct msghdr *message) {
-  if (fs_thread_state()->inVforkChild) return;
+/// Calls `visit` for each descriptor that is beside a message (SCM_RIGHTS).
+static void fs_each_right(const struct msghdr *message, void (*visit)(int fd)) {
+  if (message->msg_controllen == 0 || fs_thread_state()->inVforkChild) return;
   struct cmsghdr *header = CMSG_FIRSTHDR(message);
-  for (; header; header = CMSG_NXTHDR(message, header)) {
+  for (; header; header = CMSG_NXTHDR((struct msghdr *)message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t position = 0; position < count; position++) {
       int fd;
       memcpy(&fd, CMSG_DATA(header) + position * sizeof fd, sizeof fd);
-      fs_rights_received(fs_fresh(fd));
+      visit(fd);
     }
   }
+}
+
+/// A descriptor has come beside a message: a listening socket is one for engines, too.
+static void fs_right_arrived(int fd) { fs_rights_received(fs_fresh(fd)); }
+
+/// A descriptor is sent beside a message: it has to be the kernel's.
+static void fs_right_leaves(int fd) {
+  if (!fs_is_plain(fd)) fs_descriptor_leaves(fd);
 }
 
 FS_INTERPOSE(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags)) {
   if (fs_data_passes(fd)) {
     ssize_t length = next_recvmsg(fd, message, flags);
-    if (length >= 0 && message->msg_controllen > 0) fs_rights_arrived(message);
+    if (length >= 0) fs_each_right(message, fs_right_arrived);
     return length;
   }
   FS_RETURN(ssize_t, fs_recvmsg(fd, message, flags), next_recvmsg(fd, message, flags));
@@ -124,8 +131,7 @@ FS_INTERPOSE(int, recvmmsg,
   if (fs_data_passes(fd)) {
     int received = next_recvmmsg(fd, messages, count, flags, timeout);
     for (int position = 0; position < received; position++)
-      if (messages[position].msg_hdr.msg_controllen > 0)
-        fs_rights_arrived(&messages[position].msg_hdr);
+      fs_each_right(&messages[position].msg_hdr, fs_right_arrived);
     return received;
   }
   struct timespec now;
@@ -181,24 +187,9 @@ FS_INTERPOSE(ssize_t, sendto,
             next_sendto(fd, buffer, count, flags, address, length));
 }
 
-/// What is sent beside a message (SCM_RIGHTS) has to be the kernel's.
-static void fs_rights_leave(const struct msghdr *message) {
-  if (message->msg_controllen == 0 || fs_thread_state()->inVforkChild) return;
-  struct cmsghdr *header = CMSG_FIRSTHDR(message);
-  for (; header; header = CMSG_NXTHDR((struct msghdr *)message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t position = 0; position < count; position++) {
-      int fd;
-      memcpy(&fd, CMSG_DATA(header) + position * sizeof fd, sizeof fd);
-      if (!fs_is_plain(fd)) fs_descriptor_leaves(fd);
-    }
-  }
-}
-
 FS_INTERPOSE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags)) {
   if (fs_data_passes(fd)) {
-    if (message) fs_rights_leave(message);
+    if (message) fs_each_right(message, fs_right_leaves);
     return next_sendmsg(fd, message, flags);
   }
   FS_RETURN(ssize_t, fs_sendmsg(fd, message, flags), next_sendmsg(fd, message, flags));
@@ -223,7 +214,7 @@ FS_INTERPOSE(ssize_t, pwritev64v2,
 FS_INTERPOSE(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags)) {
   if (fs_data_passes(fd)) {
     for (unsigned position = 0; position < count; position++)
-      fs_rights_leave(&messages[position].msg_hdr);
+      fs_each_right(&messages[position].msg_hdr, fs_right_leaves);
     return next_sendmmsg(fd, messages, count, flags);
   }
   unsigned done = 0;

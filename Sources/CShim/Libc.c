@@ -22,7 +22,8 @@ struct fs_next fs_next_table = {
 // Older C libraries lack the youngest of the functions: what then stands in the table.
 static int fs_missing_epoll_pwait2(int set, struct epoll_event *events, int capacity,
                                    const struct timespec *timeout, const sigset_t *mask) {
-  return (int)next_syscall(SYS_epoll_pwait2, set, (long)events, capacity, (long)timeout, (long)mask, _NSIG / 8);
+  return (int)next_syscall(SYS_epoll_pwait2, set, (long)events, capacity, (long)timeout, (long)mask,
+                           _NSIG / 8);
 }
 
 static int fs_missing_close_range(unsigned first, unsigned last, int flags) {
@@ -31,7 +32,8 @@ static int fs_missing_close_range(unsigned first, unsigned last, int flags) {
 
 static int fs_missing_execveat(int directory, const char *path, char *const arguments[],
                                char *const environment[], int flags) {
-  return (int)syscall(SYS_execveat, directory, path, arguments, environment, flags);
+  return (int)next_syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)environment,
+                           flags, 0);
 }
 
 static void fs_missing_closefrom(int first) {

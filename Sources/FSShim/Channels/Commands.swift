@@ -127,11 +127,18 @@ extension UnsafeMutablePointer<Channel> {
 
   @inline(never)
   private func reportShared(_ socket: SocketPointer) {
+    sendUnreported(socket)
+    publishQuietly()
+  }
+
+  /// Tells the engine of all bytes that were read of a socket, whether or not the ring has room. The
+  /// caller publishes.
+  func sendUnreported(_ socket: SocketPointer) {
+    guard socket.pointee.unreported > 0 else { return }
     var command = Command(.consume, slot: socket.pointee.slot)
     command.length = socket.pointee.unreported
     socket.pointee.unreported = 0
     send(command)
-    publishQuietly()
   }
 
   private func report(_ socket: SocketPointer) {

@@ -128,12 +128,7 @@ extension UnsafeMutablePointer<Channel> {
 
   /// Has the engine know all bytes that were read of a socket. The lock is held.
   func reportRead(_ socket: SocketPointer) {
-    if socket.pointee.unreported > 0 {
-      var command = Command(.consume, slot: socket.pointee.slot)
-      command.length = socket.pointee.unreported
-      socket.pointee.unreported = 0
-      send(command)
-    }
+    sendUnreported(socket)
     publish()
     if pointee.delayedCount > 0 { _ = waitUntilTaken() }
   }

@@ -35,7 +35,8 @@ func partFromOthers(_ fd: Int32, _ entry: DescriptorEntry, _ socket: SocketPoint
   return reply.message.status == 0
 }
 
-/// A descriptor is about to be given to another process, beside a message or through posix_spawn.
+/// A descriptor is about to be given to another process or program: beside a message, through
+/// posix_spawn, or by exec.
 @c @implementation
 public func fs_descriptor_leaves(_ fd: Int32) {
   switch descriptorKind(fd) {
