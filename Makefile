@@ -37,8 +37,11 @@ demo: dependencies products
 	$(RELEASE) --product fs-demo
 	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-demo"
 
+# `make bench BENCH="nginx redis-get-1 --pairs 3"`: scenarios and options of Benchmarks/fs-bench.
 bench: dependencies products
-	$(RELEASE) --product fs-bench
+	$(RELEASE) --static-swift-stdlib --product fs-load
+	install -m 0755 "$$($(RELEASE) --show-bin-path)/fs-load" build/fs-load
+	$(RELEASE) --static-swift-stdlib --product fs-bench
 	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
 
 # The integration tests drive the release build, one program at a time; the unit tests run beside

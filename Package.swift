@@ -57,6 +57,12 @@ var targets: [Target] = [
   .executableTarget(
     name: "fs-bench", dependencies: ["CLaboratory", "Laboratory"], path: "Benchmarks/fs-bench",
     swiftSettings: strict),
+  .executableTarget(
+    name: "fs-load",
+    dependencies: [
+      "CLaboratory", "FSDevice", "FSRing", "FSStack", "Laboratory",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    ], path: "Benchmarks/fs-load", swiftSettings: strict),
   .testTarget(name: "IntegrationTests", dependencies: ["Laboratory"]),
 
   // Which requirement is met by which code and shown by which test.

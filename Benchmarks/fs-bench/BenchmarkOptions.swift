@@ -2,34 +2,62 @@ import Laboratory
 
 /// How the benchmark is run; each has an option of its name on the command line.
 struct BenchmarkOptions: Codable {
-  /// Rounds of each kind.
+  /// What is measured, in this order.
+  var scenarios = Scenario.all.map(\.name)
+  /// On which links.
+  var tiers = Tier.allCases
+  /// Rounds of each kind, kernel and fsd in turn.
   var pairs = 5
-  /// Seconds that each workload of a round is measured.
+  /// Seconds of each measurement.
   var seconds = 3.0
-  /// Connections at any time.
-  var connections = 64
+  /// Share of the kernel's maximum that is offered where latencies are compared.
+  var offered = 0.7
+  /// A round with a larger share of stolen time does not count.
+  var maximumSteal = 0.05
   /// Where packets for the engine are received: on the sender's core, as the virtual link does by
   /// itself, or on the server's core, as a network card does.
   var receiveOnServerCore = true
+  /// Whether wrk and redis-benchmark are asked, too.
+  var crossChecks = true
+  /// Directory of the results.
+  var results = "results"
 
-  /// Reads `--pairs 5 --seconds 3 --connections 64 --receive sender|server`.
+  /// Reads words such as `--pairs 5`; words without an option before them are scenarios.
   init(arguments: [String]) throws {
     var rest = arguments[...]
+    var chosen: [String] = []
     while let name = rest.popFirst() {
-      guard let value = rest.popFirst() else { throw LaboratoryError("\(name) needs a value") }
-      switch (name, value) {
-      case ("--pairs", _): pairs = try Self.number(value)
-      case ("--seconds", _): seconds = Double(try Self.number(value))
-      case ("--connections", _): connections = try Self.number(value)
-      case ("--receive", "sender"): receiveOnServerCore = false
-      case ("--receive", "server"): receiveOnServerCore = true
-      default: throw LaboratoryError("not understood: \(name) \(value)")
+      guard name.hasPrefix("--") else {
+        chosen += try Scenario.matching(name)
+        continue
       }
+      guard let value = rest.popFirst() else { throw LaboratoryError("\(name) needs a value") }
+      try set(name, value)
+    }
+    if !chosen.isEmpty { scenarios = chosen }
+  }
+
+  private mutating func set(_ name: String, _ value: String) throws {
+    switch (name, value) {
+    case ("--pairs", _): pairs = Int(try Self.number(value))
+    case ("--seconds", _): seconds = try Self.number(value)
+    case ("--offered", _): offered = try Self.number(value)
+    case ("--maximum-steal", _): maximumSteal = try Self.number(value)
+    case ("--receive", "sender"): receiveOnServerCore = false
+    case ("--receive", "server"): receiveOnServerCore = true
+    case ("--tier", "both"): tiers = Tier.allCases
+    case ("--tier", _):
+      guard let tier = Tier(rawValue: value) else { fallthrough }
+      tiers = [tier]
+    case ("--cross-checks", "yes"): crossChecks = true
+    case ("--cross-checks", "no"): crossChecks = false
+    case ("--results", _): results = value
+    default: throw LaboratoryError("not understood: \(name) \(value)")
     }
   }
 
-  private static func number(_ text: String) throws -> Int {
-    guard let number = Int(text), number > 0 else {
+  private static func number(_ text: String) throws -> Double {
+    guard let number = Double(text), number > 0 else {
       throw LaboratoryError("not a positive number: \(text)")
     }
     return number

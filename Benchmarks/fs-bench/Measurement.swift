@@ -5,39 +5,37 @@ enum Carrier: String, Codable, CaseIterable {
   case kernel, fsd
 }
 
-/// What is asked of the server.
-enum Workload: String, Codable, CaseIterable {
-  case shortConnections, keepAlive
-
-  /// For a person.
-  var title: String {
-    switch self {
-    case .shortConnections: "Short connections"
-    case .keepAlive: "Keep-alive requests"
-    }
-  }
-}
-
-/// One workload of one round.
+/// One load on one server.
 struct Measurement: Codable {
+  var scenario: String
+  var tier: Tier
   var carrier: Carrier
-  var workload: Workload
-  /// Requests per second, every body compared.
-  var rate: Double
-  /// Processor microseconds per request, of the whole machine.
-  var machineMicroseconds: Double
-  /// The same of the server's core and of the client's.
-  var serverMicroseconds: Double
-  var clientMicroseconds: Double
-  /// Latency in microseconds.
-  var median: Double
-  var percentile99: Double
+  /// Requests offered per second; 0: as many as are answered.
+  var offered = 0.0
+  /// Operations per second; for bulk loads Mbit/s.
+  var rate = 0.0
+  /// Processor microseconds per operation (for bulk loads, per MB) of the whole machine, of the server's
+  /// core and of the client's. What the generator spends on looking for work is taken off.
+  var machineCost = 0.0
+  var serverCost = 0.0
+  var clientCost = 0.0
+  /// Microseconds, with a fixed rate from the moment when a request was due.
+  var latency = LatencySummary()
+  /// Packets per operation to the server and from it.
+  var packetsToServer = 0.0
+  var packetsFromServer = 0.0
   /// Share of the time that the hypervisor took away.
-  var stolen: Double
-  /// Share of the time that the client's core was busy: near 1, the client is the limit.
-  var clientLoad: Double
-  /// Why the round does not count; empty when it does.
-  var faults: [String]
+  var stolen = 0.0
+  /// Share of the time that the client's core was at work: near 1, the client is the limit.
+  var clientLoad = 0.0
+  /// Share of the time that the generator itself had work.
+  var generatorLoad = 0.0
+  /// What fsd has done per operation, by name.
+  var daemon: [String: Double] = [:]
+  /// Bytes of memory per idle connection.
+  var idleMemory: Double?
+  /// Why it does not count; empty when it does.
+  var faults: [String] = []
 }
 
 /// The middle of some values.

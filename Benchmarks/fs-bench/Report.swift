@@ -1,82 +1,83 @@
 import Foundation
 import Laboratory
 
-/// All measurements of a run, and their summary.
+/// All measurements of a run, and what they come to.
 struct Report: Codable {
   let options: BenchmarkOptions
+  let machine: String
+  let date: Date
   let measurements: [Measurement]
 
-  /// The rounds that count.
-  private func valid(_ carrier: Carrier, _ workload: Workload) -> [Measurement] {
+  init(_ options: BenchmarkOptions, _ measurements: [Measurement]) {
+    self.options = options
+    self.measurements = measurements
+    machine = Self.describeMachine()
+    date = Date()
+  }
+
+  /// The rounds that count, at full load or at the fixed rate.
+  func valid(
+    _ scenario: String, _ tier: Tier, _ carrier: Carrier, atFixedRate: Bool
+  ) -> [Measurement] {
     measurements.filter {
-      $0.carrier == carrier && $0.workload == workload && $0.faults.isEmpty
+      $0.scenario == scenario && $0.tier == tier && $0.carrier == carrier
+        && ($0.offered > 0) == atFixedRate && $0.faults.isEmpty
     }
   }
 
   /// Whether there is a figure for everything.
   var isUsable: Bool {
-    Carrier.allCases.allSatisfy { carrier in
-      Workload.allCases.allSatisfy { !valid(carrier, $0).isEmpty }
+    options.tiers.allSatisfy { tier in
+      options.scenarios.allSatisfy { scenario in
+        Carrier.allCases.allSatisfy {
+          !valid(scenario, tier, $0, atFixedRate: false).isEmpty
+        }
+      }
     }
   }
 
   /// One measurement on one line.
   static func line(_ measurement: Measurement) -> String {
-    let name = "\(measurement.carrier.rawValue)".padding(toLength: 6, withPad: " ", startingAt: 0)
+    let name = measurement.carrier.rawValue.padding(toLength: 6, withPad: " ", startingAt: 0)
+    let load = measurement.offered > 0 ? "fixed" : "full "
     let faults =
       measurement.faults.isEmpty ? "" : "  VOID: " + measurement.faults.joined(separator: ", ")
     return String(
-      format: "%@ %8.0f/s  p50 %6.0f us  p99 %6.0f us  CPU %5.1f us  client core %3.0f %%  "
-        + "stolen %2.0f %%  %@%@",
-      name, measurement.rate, measurement.median, measurement.percentile99,
-      measurement.machineMicroseconds, measurement.clientLoad * 100, measurement.stolen * 100,
-      measurement.workload.title, faults)
+      format: "%@ %@ %9.0f/s  CPU %6.2f us (server %6.2f)  p50 %6.0f  p99 %6.0f  p99.9 %6.0f us  "
+        + "packets %.2f + %.2f  client %3.0f %%  stolen %2.0f %%%@",
+      name, load, measurement.rate, measurement.machineCost, measurement.serverCost,
+      measurement.latency.p50, measurement.latency.p99, measurement.latency.p999,
+      measurement.packetsToServer, measurement.packetsFromServer, measurement.clientLoad * 100,
+      measurement.stolen * 100, faults)
   }
 
   /// Everything, for a program.
   func json() throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    encoder.dateEncodingStrategy = .iso8601
     return try encoder.encode(self)
   }
 
-  /// The summary, for a person.
-  var markdown: String {
-    var lines = [
-      "",
-      "nginx with one worker on core 0, client on core 1, 64-byte responses, "
-        + "\(options.connections) connections, medians of \(options.pairs) rounds of "
-        + "\(Int(options.seconds)) s each, kernel and fsd in turn.",
-      "",
-      "| | kernel | fsd | fsd / kernel |",
-      "|---|---|---|---|",
-    ]
-    for workload in Workload.allCases {
-      let kernel = valid(.kernel, workload)
-      let fsd = valid(.fsd, workload)
-      func row(_ title: String, _ format: String, _ value: (Measurement) -> Double) {
-        let (a, b) = (median(kernel.map(value)), median(fsd.map(value)))
-        let ratio = a > 0 ? b / a : 0
-        lines.append(
-          "| \(title) | \(String(format: format, a)) | \(String(format: format, b)) | "
-            + "\(String(format: "%.2f", ratio)) |")
-      }
-      row("**\(workload.title) per second**", "%.0f") { $0.rate }
-      row("CPU per request, whole machine, us", "%.1f") { $0.machineMicroseconds }
-      row("of which server's core, us", "%.1f") { $0.serverMicroseconds }
-      row("of which client's core, us", "%.1f") { $0.clientMicroseconds }
-      row("p50, us", "%.0f") { $0.median }
-      row("p99, us", "%.0f") { $0.percentile99 }
-      row("load of the client's core", "%.2f") { $0.clientLoad }
-    }
-    let void = measurements.count { !$0.faults.isEmpty }
-    lines += [
-      "",
-      "Void measurements (retransmissions, overflows, wrong or failed requests), not counted: "
-        + "\(void). Time stolen by the hypervisor: "
-        + String(format: "%.0f %%.", median(measurements.map(\.stolen)) * 100),
-      "",
-    ]
-    return lines.joined(separator: "\n")
+  private static func describeMachine() -> String {
+    let processors =
+      (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
+      .split(separator: "\n").first { $0.hasPrefix("model name") }?
+      .split(separator: ":").last?.trimmingCharacters(in: .whitespaces) ?? "unknown processor"
+    let release =
+      (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?
+      .trimmingCharacters(in: .whitespacesAndNewlines) ?? "?"
+    return
+      "\(ProcessInfo.processInfo.activeProcessorCount) cores of \(processors), Linux \(release)"
+  }
+}
+
+extension Report {
+  /// Writes everything into the directory of the results.
+  func write() throws {
+    let directory = options.results
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try markdown.write(toFile: "\(directory)/bench.md", atomically: true, encoding: .utf8)
+    try json().write(to: URL(fileURLWithPath: "\(directory)/bench.json"))
   }
 }

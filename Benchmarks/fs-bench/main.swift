@@ -1,7 +1,7 @@
 import Foundation
 import Laboratory
 
-// nginx on the kernel and on fsd, side by side in one run, with the same client.
+// Servers on the kernel and on fsd, side by side in one run, with the same client.
 
 Laboratory.showOutputByLine()
 Laboratory.tearDownWhenInterrupted { print("\nInterrupted: cleaning up.") }
@@ -13,14 +13,12 @@ do {
     exit(isMet ? 0 : 1)
   }
   let options = try BenchmarkOptions(arguments: Array(CommandLine.arguments.dropFirst()))
-  let report = try Benchmark(options).run()
+  var benchmark = Benchmark(options)
+  let report = Report(options, try benchmark.run())
   Laboratory.tearDownAll()
-  print(report.markdown)
-  let directory = "build/bench"
-  try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-  try report.markdown.write(toFile: "\(directory)/bench.md", atomically: true, encoding: .utf8)
-  try report.json().write(to: URL(fileURLWithPath: "\(directory)/bench.json"))
-  print("Written to \(directory)/bench.md and \(directory)/bench.json")
+  print("\n" + report.markdown)
+  try report.write()
+  print("Written to \(options.results)")
   exit(report.isUsable ? 0 : 1)
 } catch {
   Laboratory.tearDownAll()

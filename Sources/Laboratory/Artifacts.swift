@@ -1,11 +1,16 @@
 import Foundation
 
-/// The two products under test.
+/// The two products under test, and the generator of load that is built with them.
 public struct Artifacts: Sendable {
   /// Path of the daemon.
   public let daemon: String
   /// Path of the library to preload.
   public let library: String
+
+  /// Path of fs-load; only the benchmark builds it.
+  public var loadGenerator: String {
+    "\((daemon as NSString).deletingLastPathComponent)/fs-load"
+  }
 
   /// The products, wherever they are.
   public static func located() throws -> Artifacts { try locate(required: true) }

@@ -65,15 +65,20 @@ public struct LinkEnd: Sendable {
   }
 
   /// The same where an XDP program takes the packets before they can be moved to another core: a
-  /// kernel thread does the receive work, pinned to `core`.
-  public func receiveByThread(onCore core: Int) throws {
+  /// kernel thread does the receive work, pinned to `core`. Returns how many threads there are: none as
+  /// long as there is no such program.
+  @discardableResult
+  public func receiveByThread(onCore core: Int) throws -> Int {
     try write("1", to: "threaded")
+    var count = 0
     let names = try FileManager.default.contentsOfDirectory(atPath: "/proc")
     for name in names where pid_t(name) != nil {
       let command = try? String(contentsOfFile: "/proc/\(name)/comm", encoding: .utf8)
       guard command?.hasPrefix("napi/\(interface)-") == true else { continue }
       try host.laboratory.run(["taskset", "-pc", "\(core)", name])
+      count += 1
     }
+    return count
   }
 
   private func write(_ value: String, to attribute: String) throws {

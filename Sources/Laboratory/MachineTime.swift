@@ -8,6 +8,9 @@ public struct MachineTime: Sendable {
   /// Seconds that the hypervisor gave to others, per core.
   public private(set) var stolen: [Double] = []
 
+  /// Nothing spent.
+  public init() {}
+
   /// Reads the present state.
   public static func read() throws -> MachineTime {
     var time = MachineTime()

@@ -16,6 +16,8 @@ public struct NginxOptions: Sendable, CustomStringConvertible {
   public var core: Int?
   /// Whether it runs as a service does, apart from whoever started it: then USR2 upgrades its binary.
   public var isDetached = false
+  /// Connections that a worker can have.
+  public var connections = 4096
   /// Text that `/text` answers with.
   public var text = String(repeating: "x", count: 64)
 
@@ -71,10 +73,11 @@ extension NginxOptions {
     return """
       daemon \(isDetached ? "on" : "off");
       worker_processes \(workers);
+      \(connections > 8192 ? "worker_rlimit_nofile \(connections * 2);" : "")
       pid \(base)/nginx.pid;
       error_log \(base)/error.log warn;
       events {
-        worker_connections 4096;
+        worker_connections \(connections);
         accept_mutex \(acceptMutex ? "on" : "off");
       }
       http {

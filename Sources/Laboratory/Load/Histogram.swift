@@ -30,6 +30,17 @@ public struct Histogram: Sendable {
     return 0
   }
 
+  /// The durations that were recorded, shortest first, in nanoseconds, each with the share of all that
+  /// are not longer.
+  public var steps: [(upperBound: UInt64, share: Double)] {
+    var seen: UInt64 = 0
+    return counts.indices.compactMap { index in
+      guard counts[index] > 0 else { return nil }
+      seen += counts[index]
+      return (Self.upperBound(of: index), Double(seen) / Double(count))
+    }
+  }
+
   private static func index(of value: UInt64) -> Int {
     guard value >= 32 else { return Int(value) }
     let exponent = 63 - value.leadingZeroBitCount

@@ -1,0 +1,91 @@
+import Foundation
+import Laboratory
+
+/// One program on one carrier, measured.
+struct Round {
+  private static let warmUpSeconds = 1.0
+  /// Connections at most where requests are due at fixed moments.
+  private static let fixedRateConnections = 1024
+  /// A generator at a fixed rate looks for work all the time: what it measures is then not how long its
+  /// core takes to wake.
+  private static let fixedRateSpin = 1_000_000
+  /// Above this load of its core, the client is what is measured.
+  private static let clientLimit = 0.95
+
+  let testbed: Testbed
+  let scenario: Scenario
+  let carrier: Carrier
+  let options: BenchmarkOptions
+  let server: Server
+
+  /// Measures as many operations as the server can do, or `rate` per second.
+  func measure(rate: Double = 0) throws -> Measurement {
+    var order = LoadOrder(
+      interface: testbed.clientEnd.interface,
+      target: "\(testbed.serverEnd.address4):\(server.port)", kind: scenario.kind)
+    order.connections =
+      rate > 0 && scenario.kind.isShort
+      ? Self.fixedRateConnections : scenario.connections
+    order.idle = scenario.idle
+    order.pipeline = scenario.pipeline
+    order.seconds = options.seconds
+    order.warmUp = Self.warmUpSeconds
+    order.rate = rate
+    order.core = Testbed.clientCore
+    if rate > 0 { order.spinMicroseconds = Self.fixedRateSpin }
+    let hosts = [testbed.client, testbed.server]
+    let countersBefore = try hosts.map { try $0.kernelCounters() }
+    let statisticsBefore = try testbed.server.daemon?.statistics()
+    let report = try testbed.clientEnd.generateLoad(order)
+    var measurement = evaluate(report, offered: rate)
+    for (host, before) in zip(hosts, countersBefore) {
+      measurement.faults += try Faults.of(host.kernelCounters().since(before), on: host.label)
+    }
+    if let before = statisticsBefore, let after = try testbed.server.daemon?.statistics() {
+      measurement.faults += Faults.of(before, after)
+      measurement.daemon = Self.perOperation(before, after, report)
+    }
+    return measurement
+  }
+
+  private func evaluate(_ report: LoadReport, offered: Double) -> Measurement {
+    var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
+    let isBulk = scenario.kind.isBulk
+    let operations = isBulk ? Double(report.bytes) / 1e6 : Double(report.answers)
+    let cost = 1e6 / max(operations, 1)
+    var busy = report.busy
+    busy[Testbed.clientCore] = max(0, busy[Testbed.clientCore] - report.idleSeconds)
+    result.offered = offered
+    result.rate = isBulk ? report.bitRate / 1e6 : report.rate
+    result.machineCost = busy.reduce(0, +) * cost
+    result.serverCost = busy[Testbed.serverCore] * cost
+    result.clientCost = busy[Testbed.clientCore] * cost
+    result.latency = report.latency
+    result.packetsToServer = Double(report.counters["framesSent"] ?? 0) / max(operations, 1)
+    result.packetsFromServer = Double(report.counters["framesReceived"] ?? 0) / max(operations, 1)
+    result.stolen = report.stolen.reduce(0, +) / report.seconds / Double(busy.count)
+    result.clientLoad = busy[Testbed.clientCore] / report.seconds
+    result.generatorLoad = report.load
+    result.faults = Faults.of(report)
+    if result.stolen > options.maximumSteal {
+      result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
+    }
+    if offered == 0, result.clientLoad > Self.clientLimit {
+      result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
+    }
+    return result
+  }
+
+  /// What the daemon has done per operation, warm-up included on both sides.
+  private static func perOperation(
+    _ before: DaemonStatistics, _ after: DaemonStatistics, _ report: LoadReport
+  ) -> [String: Double] {
+    let names = [
+      "kicks", "wake_ups", "sleeps", "rounds", "commands", "events", "pure_acknowledgements",
+    ]
+    guard report.totalAnswers > 0 else { return [:] }
+    return names.reduce(into: [:]) { result, name in
+      result[name] = Double(after.sum(name) - before.sum(name)) / Double(report.totalAnswers)
+    }
+  }
+}

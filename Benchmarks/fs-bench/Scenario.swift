@@ -1,0 +1,111 @@
+import Laboratory
+
+/// A program under load.
+struct Scenario {
+  /// The program, as `ServerSide` starts it.
+  enum Program {
+    case nginx, haproxy, lighttpd, redis
+    /// An application that does as little as possible.
+    case echo(EchoMode)
+  }
+
+  /// What the application that does little does.
+  enum EchoMode: String {
+    /// Sends back what it gets.
+    case echo
+    /// The same, and then closes.
+    case close
+    /// Reads.
+    case sink
+    /// Writes.
+    case source
+  }
+
+  /// What it is called on the command line.
+  let name: String
+  /// What a person calls it.
+  let title: String
+  let program: Program
+  let kind: LoadKind
+  /// Connections at any time.
+  var connections = 64
+  /// Connections that do nothing meanwhile.
+  var idle = 0
+  /// Requests sent at once.
+  var pipeline = 1
+
+  /// Whether latency is measured at a fixed rate, too.
+  var hasFixedRate: Bool { !kind.isBulk && pipeline == 1 }
+  /// What is counted.
+  var unit: String { kind.isBulk ? "Mbit/s" : kind.isShort ? "connections/s" : "requests/s" }
+  /// What one operation is, for costs.
+  var operation: String { kind.isBulk ? "MB" : kind.isShort ? "connection" : "request" }
+
+  static let all: [Scenario] = [
+    Scenario(
+      name: "nginx-close", title: "nginx, short connections", program: .nginx, kind: .close),
+    Scenario(
+      name: "nginx-keep-alive", title: "nginx, keep-alive", program: .nginx, kind: .keepAlive),
+    Scenario(
+      name: "haproxy-close", title: "HAProxy, short connections on both sides", program: .haproxy,
+      kind: .close),
+    Scenario(
+      name: "haproxy-keep-alive", title: "HAProxy, keep-alive", program: .haproxy, kind: .keepAlive),
+    Scenario(
+      name: "lighttpd-close", title: "lighttpd, short connections", program: .lighttpd,
+      kind: .close),
+    Scenario(name: "redis-get-1", title: "redis GET", program: .redis, kind: .redisGet),
+    Scenario(
+      name: "redis-get-16", title: "redis GET, 16 at once", program: .redis, kind: .redisGet,
+      pipeline: 16),
+    Scenario(name: "redis-set-1", title: "redis SET", program: .redis, kind: .redisSet),
+    Scenario(
+      name: "redis-set-16", title: "redis SET, 16 at once", program: .redis, kind: .redisSet,
+      pipeline: 16),
+    Scenario(
+      name: "receive-1", title: "server sends, 1 stream", program: .echo(.source), kind: .receive,
+      connections: 1),
+    Scenario(
+      name: "receive-32", title: "server sends, 32 streams", program: .echo(.source),
+      kind: .receive, connections: 32),
+    Scenario(
+      name: "send-1", title: "server receives, 1 stream", program: .echo(.sink), kind: .send,
+      connections: 1),
+    Scenario(
+      name: "send-32", title: "server receives, 32 streams", program: .echo(.sink), kind: .send,
+      connections: 32),
+    Scenario(
+      name: "idle", title: "nginx, keep-alive beside 20,000 idle connections", program: .nginx,
+      kind: .keepAlive, idle: 20_000),
+    Scenario(
+      name: "echo", title: "empty application, 64-byte messages", program: .echo(.echo),
+      kind: .echo),
+    Scenario(
+      name: "echo-close", title: "empty application, short connections", program: .echo(.close),
+      kind: .echoClose),
+  ]
+
+  static func named(_ name: String) -> Scenario? { all.first { $0.name == name } }
+
+  /// The scenarios whose names begin with `text`.
+  static func matching(_ text: String) throws -> [String] {
+    if named(text) != nil { return [text] }
+    let names = all.map(\.name).filter { $0.hasPrefix(text) }
+    guard !names.isEmpty else {
+      throw LaboratoryError(
+        "no scenario \(text); there are \(all.map(\.name).joined(separator: ", "))")
+    }
+    return names
+  }
+}
+
+/// What the link between client and server is like.
+enum Tier: String, Codable, CaseIterable {
+  /// As a wire: no packet larger than the MTU, each with its checksum, made and checked.
+  case wire
+  /// As between containers on one machine: the kernel leaves out checksums, and what a card would do
+  /// to large packets.
+  case native
+
+  var title: String { self == .wire ? "wire-like" : "veth-native" }
+}

@@ -1,0 +1,52 @@
+import Foundation
+import Laboratory
+
+/// The hosts of the benchmark and the link between them. The server's side runs on core 0, the client's
+/// on core 1.
+struct Testbed {
+  static let serverCore = 0
+  static let clientCore = 1
+  /// Connections in TIME-WAIT that the kernel remembers: as many as an engine does.
+  private static let timeWaitLimit = 131_072
+  private static let moreSources = 15
+
+  let tier: Tier
+  let laboratory: Laboratory
+  let client: NetworkHost
+  let server: NetworkHost
+  let clientEnd: LinkEnd
+  let serverEnd: LinkEnd
+  private let receiveOnServerCore: Bool
+
+  init(_ tier: Tier, _ options: BenchmarkOptions) throws {
+    guard ProcessInfo.processInfo.processorCount >= 2 else {
+      throw LaboratoryError("the benchmark needs two cores")
+    }
+    self.tier = tier
+    receiveOnServerCore = options.receiveOnServerCore
+    laboratory = try Laboratory()
+    client = try laboratory.host("client")
+    server = try laboratory.host("server")
+    (clientEnd, serverEnd) = try laboratory.link(
+      client, "eth0", server, "fsbench0", subnet: 1,
+      options: LinkOptions(segmentationOffload: tier == .native, checksumOffload: tier == .native))
+    _ = try clientEnd.addSourceAddresses(Self.moreSources)
+    for host in [client, server] {
+      try host.setSystemControl("net.ipv4.tcp_max_tw_buckets", "\(Self.timeWaitLimit)")
+    }
+    // Otherwise the sender's core would do the client's receive work, and pay for it.
+    try clientEnd.receive(onCore: Self.clientCore)
+  }
+
+  /// Lets `carrier` have the server's link.
+  func begin(_ carrier: Carrier) throws {
+    guard carrier == .fsd else { return try serverEnd.receive(onCore: Self.serverCore) }
+    try server.startDaemon(interfaces: [serverEnd.interface], cores: String(Self.serverCore))
+    if receiveOnServerCore { try serverEnd.receiveByThread(onCore: Self.serverCore) }
+  }
+
+  /// Gives it back.
+  func end(_ carrier: Carrier) throws {
+    if carrier == .fsd { try server.daemon?.stop() }
+  }
+}
