@@ -3,7 +3,7 @@
 /// One flow as its host sees it: what it has sent, and what it has been told.
 struct FlowView {
   /// The options of a SYN.
-  struct Offer {
+  struct Offer: Equatable {
     var windowScale: UInt8?
     var maximumSegmentSize: Int
     var hasTimestamp: Bool
@@ -33,8 +33,8 @@ struct FlowView {
   private var highest = SequenceNumber(0)
   private var fin: SequenceNumber?
   private var lastAcknowledgement: SequenceNumber?
-  /// The right edge of the window it has offered.
-  private var ownEdge = SequenceNumber(0)
+  /// The window it has offered.
+  private var ownWindow = OfferedWindow()
   private var lastTimestamp: UInt32?
 
   // Told.
@@ -51,6 +51,11 @@ struct FlowView {
   /// Its SYN was acknowledged without timestamp. If it was a cookie, only that would have told what the
   /// SYN had offered (RFC 7323 section 3.2 asks for one in each segment, but boxes may take it away).
   private var mayHaveForgotten = false
+  /// It may have ended: RST, or a FIN of its own.
+  private var isOver = false
+  /// After the end an acknowledgement of its SYN has arrived. If that was a cookie, the same connection
+  /// may have begun anew: nothing is remembered of the first (RFC 4987 section 3.6).
+  private var mayBeginAnew = false
 
   /// Shift of the windows that the peer sends, and of its own.
   private var scales: (peer: UInt8, own: UInt8) {
@@ -64,7 +69,7 @@ struct FlowView {
 
   /// Whether a number may lie in the window it has offered.
   func mayAccept(_ sequence: SequenceNumber) -> Bool {
-    guard let lastAcknowledgement else { return true }
+    guard let lastAcknowledgement, let ownEdge = ownWindow.edge else { return true }
     return sequence - lastAcknowledgement >= 0 && sequence - ownEdge <= 0
   }
 
@@ -81,6 +86,9 @@ struct FlowView {
       }
     }
     noteTimestamp(frame)
+    if isOver, let initial, !frame.flags.contains(.syn), frame.acknowledgement == initial + 1 {
+      mayBeginAnew = true
+    }
     if isPassiveOpen, frame.flags.contains(.ack), !frame.flags.contains(.syn),
       frame.option(TCPOptionKind.timestamp) == nil
     {
@@ -98,6 +106,8 @@ struct FlowView {
     }
   }
 
+  mutating func takeReset() { isOver = true }
+
   private mutating func noteTimestamp(_ frame: TCPFrame) {
     guard let option = frame.option(TCPOptionKind.timestamp), option.length == 10 else { return }
     let value = frame[long: option.offset + 2]
@@ -110,9 +120,23 @@ struct FlowView {
 
   /// Follows a segment that the host sends; returns what is wrong with it.
   mutating func check(_ frame: TCPFrame, _ rules: SegmentObserver.Rules) -> [String] {
+    var anew = self
+    let found = follow(frame, rules)
+    if frame.flags.contains(.fin) { isOver = true }
+    guard mayBeginAnew, !found.isEmpty else { return found }
+    anew.beginAnew()
+    guard anew.follow(frame, rules).isEmpty else { return found }
+    self = anew
+    return []
+  }
+
+  private mutating func follow(_ frame: TCPFrame, _ rules: SegmentObserver.Rules) -> [String] {
     // A RST may answer anything.
-    if frame.flags.contains(.rst) { return [] }
-    if frame.flags.contains(.syn), initial != frame.sequence { begin(frame) }
+    if frame.flags.contains(.rst) {
+      isOver = true
+      return []
+    }
+    if frame.flags.contains(.syn) { synchronizes(frame) }
     isPassiveOpen = frame.flags.isSuperset(of: [.syn, .ack])
     if peer == nil, frame.flags.contains(.ack) {
       peer = synchronizations[(frame.acknowledgement - UInt32(1)).value]
@@ -131,6 +155,29 @@ struct FlowView {
     return found + checkTimestamp(frame, rules) + checkSelective(frame)
   }
 
+  private mutating func synchronizes(_ frame: TCPFrame) {
+    guard initial == frame.sequence else {
+      begin(frame)
+      return
+    }
+    // A cookie is the same for each SYN of a minute, but offers what its own SYN has offered.
+    let new = Offer(frame)
+    guard isPassiveOpen, new != offer else { return }
+    offer = new
+    peer = nil
+  }
+
+  /// The same connection, from its SYN on.
+  private mutating func beginAnew() {
+    guard let initial else { return }
+    highest = initial + 1
+    fin = nil
+    lastAcknowledgement = nil
+    ownWindow = OfferedWindow()
+    isOver = false
+    mayBeginAnew = false
+  }
+
   /// A new connection.
   private mutating func begin(_ frame: TCPFrame) {
     let known = synchronizations
@@ -146,20 +193,14 @@ struct FlowView {
   private mutating func checkAcknowledgement(_ frame: TCPFrame) -> [String] {
     var found: [String] = []
     let acknowledgement = frame.acknowledgement
-    let scale = frame.flags.contains(.syn) ? 0 : UInt32(scales.own)
-    let edge = acknowledgement + UInt32(frame.window) << scale
-    if let last = lastAcknowledgement {
-      if acknowledgement < last { found.append("the acknowledgement goes back") }
-      // A window that is no multiple of its unit is rounded (RFC 7323 section 2.4), and a SYN, which has no
-      // unit, cannot offer again all that was offered with one.
-      let isFull = frame.flags.contains(.syn) && frame.window == .max
-      if !isFull, ownEdge - edge >= Int32(1) << Int32(scale) {
-        found.append("the window's right edge goes left by \(ownEdge - edge)")
-      }
-      ownEdge = max(ownEdge, edge)
-    } else {
-      ownEdge = edge
+    if let last = lastAcknowledgement, acknowledgement < last {
+      found.append("the acknowledgement goes back")
     }
+    let loss =
+      frame.flags.contains(.syn)
+      ? ownWindow.offer(synchronize: frame)
+      : ownWindow.offer(frame, shifts: mayHaveForgotten ? [scales.own, 0] : [scales.own])
+    if let loss { found.append("the window's right edge goes left by \(loss)") }
     lastAcknowledgement = lastAcknowledgement.map { max($0, acknowledgement) } ?? acknowledgement
     hasSentAcknowledgement = true
     return found
@@ -238,7 +279,7 @@ struct FlowView {
       let left = SequenceNumber(frame[long: option.offset + 2 + index * 8])
       let right = SequenceNumber(frame[long: option.offset + 6 + index * 8])
       if left >= right { found.append("an empty block") }
-      if right > ownEdge { found.append("a block beyond the window") }
+      if let edge = ownWindow.edge, right > edge { found.append("a block beyond the window") }
     }
     return found
   }

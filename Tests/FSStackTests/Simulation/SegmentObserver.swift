@@ -67,6 +67,7 @@ struct SegmentObserver {
     causes[flow, default: Causes()].note(arrived: frame, view)
     if frame.flags.contains(.rst) {
       resetsReceived[flow, default: 0] += 1
+      views[flow]?.takeReset()
     } else {
       views[flow, default: FlowView()].take(frame)
     }

@@ -45,19 +45,19 @@ struct SwarmCoverage: Sendable {
       ("out of order", \.outOfOrder), ("RST sent", \.resetsSent),
       ("RST received", \.resetsReceived), ("challenge ACK", \.challengeAcknowledgements),
       ("TIME-WAIT reused", \.timeWaitReused), ("handed over", \.handedOver),
-      ("waited for an acceptor", \.acceptsGlobal),
+      ("waited for an acceptor", \.acceptsGlobal), ("SYN cookie sent", \.cookiesSent),
+      ("SYN cookie accepted", \.cookiesReceived),
     ]
   }
 
-  /// What a swarm of a thousand runs must have reached. Cookies and full queues of listeners need more
-  /// clients at once than it has: `CookieTests` and `ListenTests` have them.
+  /// What a swarm of a thousand runs must have reached.
   private static let required =
     counters.map(\.0)
     + TCPState.allCases.filter { $0 != .listen && $0 != .timeWait }.map { "state: \($0)" }
     + [
       "zero window", "path MTU reduced", "hand-back", "abandoned by the application",
       "complete before healing", "error: 104", "error: 110", "error: 111", "drop: tcpChecksum",
-      "drop: outOfWindow", "drop: noReceiveChunk",
+      "drop: outOfWindow", "drop: noReceiveChunk", "drop: listenQueueFull",
       "drop: connectionTableFull", "drop: transmitQueueFull", "drop: pawsRejected",
     ]
 

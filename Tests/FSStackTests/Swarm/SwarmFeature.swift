@@ -20,7 +20,7 @@ enum SwarmFeature: String, CaseIterable, Sendable {
   // Applications.
   case smallReads, smallWrites, smallSendBuffer, restless, stalls, exchanges, large
   case waitForPeer, closeAtOnce, resetInTheMiddle, closeUnread
-  case pausedAccept, handBack, reconnect, samePort, simultaneousOpen, applicationDies
+  case crowd, pausedAccept, handBack, reconnect, samePort, simultaneousOpen, applicationDies
   case options, keepAlive, userTimeout, urgent, fullCommandRing
 
   /// Whether it may keep segments from arriving, so that a timeout is a reason for an error.
@@ -28,7 +28,8 @@ enum SwarmFeature: String, CaseIterable, Sendable {
     switch self {
     case .loss, .bursts, .corruption, .rate, .blackHole, .oneWayBlackHole, .sizeBlackHole,
       .longOutage, .smallerMTU, .silentlySmallerMTU, .acknowledgementLoss, .filterSynchronize,
-      .forgetFlowsSilently, .forgetFlows, .fewReceiveChunks, .fewConnections, .stripWindowScale,
+      .forgetFlowsSilently, .forgetFlows, .fewReceiveChunks, .fewConnections, .crowd,
+      .stripWindowScale,
       .stripAll, .stripOneSide, .stripTimestamps:
       true
     default:
@@ -42,6 +43,19 @@ enum SwarmFeature: String, CaseIterable, Sendable {
     case .resetInTheMiddle, .closeUnread, .applicationDies, .userTimeout, .forgetFlows: true
     default: false
     }
+  }
+}
+
+extension SwarmFeatures {
+  /// Whether there may be no room for a connection before others are over: it waits, and its segments
+  /// are dropped.
+  var isCrowded: Bool { contains(.crowd) || contains(.fewConnections) }
+
+  /// Whether one side may think that selective acknowledgements were agreed upon when it is told
+  /// nothing that it understands.
+  var misleadsSelective: Bool {
+    contains(.rewriteSequenceNotSelective)
+      || contains(.stripOneSide) && (contains(.stripSelective) || contains(.stripAll))
   }
 }
 

@@ -29,12 +29,13 @@ extension SwarmRun {
     return problems + checkPairs()
   }
 
-  /// Whether everything becomes complete in time. Where reports of what has arrived name numbers that
-  /// their reader does not know, nothing but timeouts may repair losses, each twice as long as the one
-  /// before (RFC 6298 section 5): it is enough that each brings progress.
+  /// Whether everything becomes complete in time. Where reports of what has arrived do not come, or name
+  /// numbers that their reader does not know, nothing but timeouts may repair losses, each twice as long
+  /// as the one before (RFC 6298 section 5); and where there is no room for all, one waits for the other,
+  /// and for its own next try. Then it is enough that each timeout brings progress.
   private func goesOn() -> Bool {
     if simulation.run(within: completionBound, until: isOver) { return true }
-    guard features.contains(.rewriteSequenceNotSelective) else { return false }
+    guard features.misleadsSelective || features.isCrowded else { return false }
     for _ in 0..<100 {
       let before = traffic.map(progress)
       let bound = Interval(nanoseconds: 2 * longestTimeout.nanoseconds) + .seconds(2)
@@ -67,10 +68,10 @@ extension SwarmRun {
     return nil
   }
 
-  /// What grows with progress. Where few chunks serve all connections of an application, one waits for
-  /// others: they must go on together.
+  /// What grows with progress. Where few chunks serve all connections of an application, or the server
+  /// has no room for all, one waits for others: they must go on together.
   private func progress(of traffic: SwarmTraffic) -> UInt64 {
-    features.contains(.fewSendChunks)
+    features.contains(.fewSendChunks) || waitsForRoom(traffic)
       ? self.traffic.reduce(0) { $0 &+ ownProgress(of: $1) } : ownProgress(of: traffic)
   }
 
@@ -93,20 +94,44 @@ extension SwarmRun {
     {
       return false
     }
-    return connection.hasOutstanding || connection.hasUnsent || hasPeer(connection)
+    // Those that have taken all room may have lost their peers in this way; each is looked at by itself.
+    if waitsForRoom(traffic), isFull(connection.flow) { return false }
+    return connection.hasOutstanding || connection.hasUnsent || peer(of: connection) != nil
   }
 
-  /// Whether any engine of another host still has the other side of a connection.
-  private func hasPeer(_ connection: Connection) -> Bool {
+  /// The other side of a connection, if any engine of another host still has it.
+  private func peer(of connection: Connection) -> Connection? {
     let flow = connection.flow
-    return simulation.hosts.filter { $0.address == flow.remote }.flatMap(\.engines).contains {
-      let connections = $0.engine.connections
-      return (0..<connections.watermark).map(ConnectionID.init(raw:)).contains {
-        guard connections.isAllocated($0) else { return false }
-        let other = connections[$0].flow
-        return other.remote == flow.local && other.localPort == flow.remotePort
-          && other.remotePort == flow.localPort
+    for engine in simulation.hosts.filter({ $0.address == flow.remote }).flatMap(\.engines) {
+      let connections = engine.engine.connections
+      for raw in 0..<connections.watermark where connections.isAllocated(ConnectionID(raw: raw)) {
+        let other = connections[ConnectionID(raw: raw)]
+        if other.flow.remote == flow.local, other.flow.localPort == flow.remotePort,
+          other.flow.remotePort == flow.localPort
+        {
+          return other
+        }
       }
+    }
+    return nil
+  }
+
+  /// Whether the server of a client's connection has not begun with it, or nobody there has accepted it.
+  private func waitsForRoom(_ traffic: SwarmTraffic) -> Bool {
+    guard features.isCrowded, !traffic.socket.isServer, let own = connection(of: traffic) else {
+      return false
+    }
+    return peer(of: own).map { $0.channel == .none } ?? true
+  }
+
+  /// Whether an engine of the server has no room for another connection of a client's flow: in its
+  /// table, or with an application.
+  private func isFull(_ flow: Flow) -> Bool {
+    simulation.hosts.filter { $0.address == flow.remote }.flatMap(\.engines).contains {
+      let (listeners, channels) = ($0.engine.listeners, $0.engine.channels)
+      guard let endpoint = listeners.find(flow.remote, port: flow.remotePort) else { return false }
+      return $0.engine.connections.isFull
+        || !listeners.hasAcceptor(of: endpoint) { channels[$0].canAccept }
     }
   }
 
@@ -134,8 +159,9 @@ extension SwarmRun {
 
   /// A problem of one connection, of which the trace will tell.
   private func note(_ problem: String, _ traffic: SwarmTraffic) -> String {
-    if simulation.firstProblem == nil {
-      simulation.firstProblem = simulation.trace.text(ports: [traffic.socket.port])
+    if simulation.firstProblem == nil || tellsAll {
+      let text = simulation.trace.text(ports: [traffic.socket.port])
+      simulation.firstProblem = (simulation.firstProblem ?? "") + text
     }
     return "\(problem): \(traffic)\n    \(circumstances(of: traffic))"
   }
@@ -168,6 +194,7 @@ extension SwarmRun {
       let (server, client) = own.isServer ? (own, socket) : (socket, own)
       return client.endpoint.localPort != 0
         && server.endpoint.remotePort == client.endpoint.localPort
+        && server.flowAddress.remote == client.flowAddress.local
         || services.contains { $0.port == own.port && $0.isSimultaneous }
     }
   }

@@ -16,11 +16,14 @@ final class SwarmRun {
   private(set) var servers: [TestApplication] = []
   /// On the engines of the other hosts.
   private(set) var clients: [TestApplication] = []
-  /// By the server's port.
+  /// In the order of the server's ports. In a crowd several have the same port.
   private(set) var services: [SwarmService] = []
+  private var listenerCount = 0
   private(set) var traffic: [SwarmTraffic] = []
   /// From the first progress after healing until everything was complete.
   var completion = Interval(nanoseconds: 0)
+  /// Of each connection with a problem its trace is shown, not only of the first.
+  var tellsAll = false
   /// Accepted connections given back.
   private(set) var handBacks = 0
   /// Applications that died.
@@ -68,16 +71,20 @@ final class SwarmRun {
     }
     for host in simulation.hosts.dropFirst() { clients += host.engines.map(make) }
     // The listeners come first: their ports are refused otherwise.
-    for index in 0..<Int.random(in: 1...4, using: &random) {
-      let service = SwarmService(
-        port: 80 + UInt16(index), plan: SwarmPlan(features, &random),
-        client: clients.randomElement(using: &random) ?? clients[0],
-        count: features.contains(.reconnect) ? Int.random(in: 2...4, using: &random) : 1)
-      services.append(service)
+    let isCrowd = features.contains(.crowd)
+    listenerCount = Int.random(in: 1...(isCrowd ? 2 : 4), using: &random)
+    for index in 0..<listenerCount {
+      let port = 80 + UInt16(index)
+      let plan = SwarmPlan(features, &random)
+      for _ in 0..<(isCrowd ? Int.random(in: 2...6, using: &random) : 1) {
+        services.append(
+          SwarmService(
+            port: port, plan: plan, client: clients.randomElement(using: &random) ?? clients[0],
+            count: features.contains(.reconnect) ? Int.random(in: 2...4, using: &random) : 1))
+      }
       for server in servers {
         server.listen(
-          UInt32(index), port: service.port,
-          backlog: features.contains(.fewConnections) ? 1 : 8,
+          UInt32(index), port: port, backlog: features.isCrowded ? 1 : 8,
           isIPv4: !features.contains(.ipv6), now: simulation.now)
       }
     }
@@ -211,7 +218,7 @@ final class SwarmRun {
       for server in servers {
         let start = UInt64.random(in: 0...300, using: &random)
         let end = start + UInt64.random(in: 1...3000, using: &random)
-        let numbers = services.filter { !$0.isSimultaneous }.indices.map(UInt32.init)
+        let numbers = (0..<listenerCount).map(UInt32.init)
         simulation.after(.milliseconds(start)) { for n in numbers { server.pause(n, true) } }
         simulation.after(.milliseconds(end)) { for n in numbers { server.pause(n, false) } }
       }
@@ -247,7 +254,7 @@ final class SwarmRun {
   }
 }
 
-/// A server's port: its connections come one after the other from one client, each with its plan.
+/// A client of a server's port: its connections come one after the other, each with the port's plan.
 final class SwarmService {
   let port: UInt16
   let plan: SwarmPlan

@@ -91,6 +91,7 @@ import Testing
     if isAlone {
       trace.limit = 1_000_000
       trace.shown = 4000
+      run.tellsAll = true
     }
     let problems = run.run()
     outcome.coverage.add(run)
