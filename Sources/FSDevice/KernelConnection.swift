@@ -1,3 +1,4 @@
+import CXDP
 import FSStack
 import Glibc
 
@@ -46,9 +47,11 @@ public enum KernelConnection {
         let repair = Repair(socket: number, connection: order.connection)
         repairs.append(repair)
         if family == AF_INET6 { try repair.set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
+        try repair.deafen()
         try repair.establish(family)
         try repair.fill()
       }
+      for repair in repairs { try repair.listenAgain() }
       for (repair, order) in zip(repairs, orders) { try repair.finish(user: order.user) }
     } catch {
       for repair in repairs { repair.abandon() }
@@ -92,6 +95,24 @@ private struct Repair {
   private func select(_ queue: Queue) throws(DeviceError) {
     try set(Self.tcp, TCP_REPAIR_QUEUE, queue.rawValue)
   }
+
+  /// Has the kernel drop what the peer sends, silently. It finds the socket as soon as the connection has
+  /// its addresses, but a segment that arrived before everything else is in place would be answered with a
+  /// wrong clock, by which the peer would judge all that follow (RFC 7323 section 5.3), would stand in the
+  /// queue before bytes that are older, or, with a FIN, would end the repair. The peer sends it again.
+  func deafen() throws(DeviceError) {
+    // BPF_RET | BPF_K: the filter keeps no byte of any packet.
+    var nothing = sock_filter(code: UInt16(BPF_RET | BPF_K), jt: 0, jf: 0, k: 0)
+    let result = unsafe withUnsafeMutablePointer(to: &nothing) { instruction in
+      var program = unsafe sock_fprog(len: 1, filter: instruction)
+      return unsafe setsockopt(
+        socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<sock_fprog>.size))
+    }
+    guard result == 0 else { throw .last("filtering the packets of", "a socket") }
+  }
+
+  /// Everything is in place: what arrives from now on is the connection's.
+  func listenAgain() throws(DeviceError) { try set(SOL_SOCKET, SO_DETACH_FILTER, 0) }
 
   /// The connection, without a segment: addresses and sequence numbers.
   func establish(_ family: Int32) throws(DeviceError) {

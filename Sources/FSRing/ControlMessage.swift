@@ -127,7 +127,8 @@ public enum ControlKind: UInt16, Sendable {
   /// The owner's engine posts `EventFlags.moved`, also to a process that asked for it itself.
   case adopt
   /// The owner closes a connection that may have been inherited. Reply: `status` 0, others hold it: it
-  /// is the kernel's now, or was already, and goes on until they have closed it. ESRCH: nobody else
+  /// is the kernel's now, and goes on until they have closed it; with a descriptor, the kernel's socket,
+  /// if it was so already and the engine may not have taken all that was sent. ESRCH: nobody else
   /// has it, and nothing has happened: close it as any other. In both cases the slot must still be
   /// closed (`CommandKind.close`).
   case surrender

@@ -1,5 +1,7 @@
 import FSStack
+import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 @testable import FSDevice
@@ -261,6 +263,37 @@ import Testing
     #expect(eventually { program.counters().redirectedTCP == before.redirectedTCP + 2 })
   }
 
+  /// What arrives while the socket is being made is dropped, be it the peer's FIN: nothing is answered
+  /// with a wrong clock, and nothing stands in the queue before what is older.
+  @Test func deafUntilItIsWhole() throws {
+    let pair = try Pair()
+    // Whole checksums, so that what is sent can be sent again.
+    try run("ip netns exec \(pair.network.peer.name) ethtool -K fsdev1 tx off")
+    pair.client.send("first, ")
+    #expect(eventually { pair.server.readiness & Int32(POLLIN) != 0 })
+    let exported = try #require(
+      pair.server.dismantle(flow: pair.flow, unread: Array("first, ".utf8)))
+    let program = try pair.network.program()
+    let queue = try pair.network.socket(program)
+    try program.setSocket(queue: 0, descriptor: queue.descriptor)
+    try program.setPort(XDPProgram.anyIPv4, 8080, flags: .kernelFlows)
+    let cable = try pair.network.peer { try PacketSocket(on: "fsdev1") }
+    pair.client.send("last")
+    shutdown(pair.client.descriptor, Int32(SHUT_WR))
+    #expect(eventually { program.counters().redirectedTCP >= 2 })
+    var frames: [[UInt8]] = []
+    while let frame = cable.receive() { frames.append(frame) }
+    let flood = Flood(cable, frames)
+    let socket = Result { try pair.make(exported) }
+    flood.stop()
+    let answers = try socket.get()
+    #expect(read(answers, count: 11) == Array("first, last".utf8))
+    #expect(answers.receive() == "" && errno != EAGAIN, "the end")
+    answers.send("answer")
+    #expect(pair.client.receive() == "answer")
+    #expect(try pair.counter("TcpExtPAWSEstab") == 0 && pair.counter("TcpEstabResets") == 0)
+  }
+
   /// The XDP program lets the kernel have its segments as soon as it asks.
   @Test func segmentsGoToTheKernel() throws {
     let pair = try Pair()
@@ -274,5 +307,25 @@ import Testing
     let socket = try pair.make(exported)
     #expect(socket.receive() == "for nobody yet", "sent again")
     #expect(program.counters().passedKernelFlow > 0)
+  }
+}
+
+/// Sends frames again and again, from a thread of its own.
+private final class Flood: @unchecked Sendable {
+  private let isOver = Atomic(false)
+  private let hasEnded = DispatchSemaphore(value: 0)
+
+  init(_ cable: PacketSocket, _ frames: [[UInt8]]) {
+    Thread.detachNewThread { [self] in
+      while !isOver.load(ordering: .relaxed) {
+        for frame in frames { try? cable.send(frame) }
+      }
+      hasEnded.signal()
+    }
+  }
+
+  func stop() {
+    isOver.store(true, ordering: .relaxed)
+    hasEnded.wait()
   }
 }

@@ -112,6 +112,18 @@ extension Serially {
       #expect(server.made.requests.count == 1, "the same socket")
     }
 
+    /// The owner closes what the child has taken a moment ago: it gets the socket, for bytes that were on
+    /// their way to the engine.
+    @Test func ownerClosesWhatHasMoved() throws {
+      let server = try TestServer()
+      let owner = try TestClient.application(server)
+      server.engines[0].exportable[connection(1).address] = connection(1)
+      let child = try owner.fork()
+      #expect(outcome(try child.ask(.adopt, port: 1))! == (0, 1))
+      #expect(outcome(try owner.ask(.surrender, port: 1))! == (0, 1))
+      #expect(server.server.held.count == 0 && server.server.handOvers.surrendered == 0)
+    }
+
     /// The owner closes while the child may have it: it goes on until the child has closed it.
     @Test(arguments: ["adopts", "disowns", "disowns all", "ends"])
     func ownerSurrenders(child does: String) throws {

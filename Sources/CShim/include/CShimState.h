@@ -73,6 +73,8 @@ struct fs_thread {
   /// What readiness keeps: its waiter plus one, and what else it needs.
   uint32_t waitEpoll;
   uint64_t waiting[8];
+  /// The socket in which a call of the thread waits plus one; 0 for none.
+  uint32_t blockedIn;
 };
 
 extern _Thread_local struct fs_thread fs_tls __attribute__((visibility("hidden")))

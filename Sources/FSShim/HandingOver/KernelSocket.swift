@@ -184,7 +184,7 @@ extension UnsafeMutablePointer<Channel> {
   }
 
   /// Waits for the event with which the engine tells what it has taken over. False if none comes.
-  private func waitUntilMoved(_ socket: SocketPointer) -> Bool {
+  func waitUntilMoved(_ socket: SocketPointer) -> Bool {
     for attempt in 0..<2000 {
       guard Lock.acquire(lockWord) else { return false }
       drain()
@@ -215,7 +215,12 @@ private func substitute(_ kernel: Int32, _ index: UInt32) {
   for candidate in 0...process.pointee.highestDescriptor {
     let entry = DescriptorEntry.of(candidate)
     guard entry.kind == .connection, entry.index == index else { continue }
-    _ = fs_sys_dup3(kernel, candidate, entry.closeOnExec ? O_CLOEXEC : 0)
-    descriptorClear(candidate)
+    if SocketTable.at(index).pointee.blockedCalls.hold(candidate) {
+      // The application has closed it: other processes go on with it alone.
+      closeInternal(candidate)
+    } else {
+      _ = fs_sys_dup3(kernel, candidate, entry.closeOnExec ? O_CLOEXEC : 0)
+      descriptorClear(candidate)
+    }
   }
 }

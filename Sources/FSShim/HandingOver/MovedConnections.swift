@@ -48,7 +48,8 @@ extension UnsafeMutablePointer<Channel> {
   }
 
   /// Writes what the engine had not taken over to the kernel's socket: bytes that were sent at the
-  /// very moment at which another process took the connection.
+  /// very moment at which another process took the connection. Their chunks come back when the slot has
+  /// been closed: the engine counts what it finds in its ring.
   func sendRest(of socket: SocketPointer, to kernel: Int32) {
     let slot = pointee.slots + Int(socket.pointee.slot)
     var chunk = slot.pointee.sent.head
@@ -63,7 +64,6 @@ extension UnsafeMutablePointer<Channel> {
       chunk = record.next
       left -= 1
     }
-    pointee.chunks.freeAll(on: &slot.pointee.sent)
   }
 
   /// Gives the slot of a connection that has moved back. Its socket is about to be forgotten.

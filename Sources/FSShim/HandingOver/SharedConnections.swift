@@ -17,7 +17,7 @@ func partFromOthers(_ fd: Int32, _ entry: DescriptorEntry, _ socket: SocketPoint
   guard DescriptorEntry.of(fd) == entry, process.pointee.control.isIntroduced else {
     return !isOurs
   }
-  if !isOurs || socket.pointee.flags.contains(.moved) {
+  if !isOurs || socket.pointee.flags.contains(.moved) && !socket.hasUnmovedBytes {
     if socket.pointee.state != .failed {
       ControlConnection.post(ControlConnection.message(.disown, of: socket))
     }
@@ -31,6 +31,11 @@ func partFromOthers(_ fd: Int32, _ entry: DescriptorEntry, _ socket: SocketPoint
   Lock.release(channel.lockWord)
   var reply = ControlConnection.Reply()
   guard isAlive, ControlConnection.request(.surrender, of: socket, &reply) else { return false }
+  // Another process has taken it before, perhaps when the last bytes were on their way to the engine.
+  if reply.descriptorCount == 1, channel.waitUntilMoved(socket), Lock.acquire(channel.lockWord) {
+    channel.sendRest(of: socket, to: reply.descriptors[0])
+    Lock.release(channel.lockWord)
+  }
   reply.closeDescriptors()
   return reply.message.status == 0
 }

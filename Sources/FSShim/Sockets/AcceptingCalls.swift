@@ -26,8 +26,9 @@ public func fs_accept(
     // A program that waits here watches the listener with this call.
     listenerPolled(Int32(entry.index))
     if limit == 0 { limit = deadline(after: socket.pointee.receiveTimeout) }
+    var number = fd
     let error = waitForSocket(
-      Int32(entry.index), fd: fd, events: Ready.input, deadline: limit)
+      Int32(entry.index), fd: &number, events: Ready.input, deadline: limit)
     if error != 0 { return failure(error) }
   }
 }

@@ -29,6 +29,7 @@ func release(_ fd: Int32, _ entry: DescriptorEntry, keeps: Bool) -> Int64 {
   let socket = SocketTable.at(entry.index)
   let channel = socket.pointee.channel
   if entry.kind == .connection, channel < 0 { return failure(EAGAIN) }
+  if socket.pointee.blockedCalls.areThere { socket.leaveToCalls(fd, entry) }
   // What was written at the moment of the move still has to be.
   if channel >= 0, socket.hasUnmovedBytes, KernelSocket.take(fd, entry) == 0 {
     return failure(EAGAIN)
@@ -162,10 +163,10 @@ public func fs_close_range(_ first: UInt32, _ last: UInt32, _ flags: Int32) -> I
   let closeOnExec = flags & Int32(CLOSE_RANGE_CLOEXEC) != 0
   var start = first
   var fd = first
-  let end = UInt32(max(process.pointee.highestDescriptor, 0))
-  while fd <= last, fd <= end {
+  // Closing may enter higher ones: `Socket.leaveToCalls`.
+  while fd <= last, fd <= UInt32(max(process.pointee.highestDescriptor, 0)) {
     let entry = DescriptorEntry.of(Int32(fd))
-    var stays = entry.kind == .internal
+    var stays = entry.kind == .internal || isHeldForCalls(Int32(fd), entry)
     if closeOnExec, entry.raw != 0, !stays {
       fs_descriptor_store(Int32(fd), entry.raw | UInt32(FS_ENTRY_CLOSE_ON_EXEC))
     } else if entry.raw != 0, !stays {
@@ -179,6 +180,10 @@ public func fs_close_range(_ first: UInt32, _ last: UInt32, _ flags: Int32) -> I
     fd += 1
   }
   return start <= last ? Int64(fs_sys_close_range(start, last, UInt32(bitPattern: flags))) : 0
+}
+
+private func isHeldForCalls(_ fd: Int32, _ entry: DescriptorEntry) -> Bool {
+  entry.kind == .connection && SocketTable.at(entry.index).pointee.blockedCalls.hold(fd)
 }
 
 /// Descriptors from `first` to before `end`.

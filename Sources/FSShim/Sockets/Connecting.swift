@@ -114,8 +114,10 @@ private func start(_ fd: Int32, _ endpoint: SocketEndpoint, _ number: Int32) -> 
 }
 
 /// Waits for a connection that has been asked for, if the socket is a blocking one.
-private func finish(_ fd: Int32, _ index: UInt32, _ started: Int64) -> Int64 {
+private func finish(_ number: Int32, _ index: UInt32, _ started: Int64) -> Int64 {
   guard started == failure(EINPROGRESS) else { return started }
+  var fd = number
+  defer { if fd != number { SocketTable.at(index).lateCallReturns() } }
   var limit: UInt64 = 0
   var isFirst = true
   while true {
@@ -131,7 +133,7 @@ private func finish(_ fd: Int32, _ index: UInt32, _ started: Int64) -> Int64 {
     guard result == failure(EALREADY) else { return settle(fd, result) }
     guard mayWait else { return failure(EINPROGRESS) }
     if limit == 0 { limit = deadline(after: timeout) }
-    let error = waitForSocket(Int32(index), fd: fd, events: Ready.output, deadline: limit)
+    let error = waitForSocket(Int32(index), fd: &fd, events: Ready.output, deadline: limit)
     // As Linux: a timeout leaves the attempt going.
     if error != 0 { return failure(error == EAGAIN ? EINPROGRESS : error) }
   }

@@ -95,9 +95,12 @@ private enum Flag {
   static var closeOnExec: Int32 { 0x4000_0000 }
 }
 
-private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int, _ flags: Int32)
+private func receive(_ number: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int, _ flags: Int32)
   -> Int64
 {
+  var fd = number
+  var index: UInt32 = 0
+  defer { if fd != number { SocketTable.at(index).lateCallReturns() } }
   var cursor = VectorCursor(vectors, count)
   guard cursor.isValid else { return failure(EINVAL) }
   let wanted = Int64(cursor.bytesLeft)
@@ -106,7 +109,6 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
   while true {
     var mayWait = false
     var timeout: UInt64 = 0
-    var index: UInt32 = 0
     var enough = wanted
     var isAtMark = false
     let result = withConnection(fd) { socket, channel in
@@ -129,7 +131,7 @@ private func receive(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int,
       return total > 0 ? total : result
     }
     if limit == 0 { limit = deadline(after: timeout) }
-    let error = waitForSocket(Int32(index), fd: fd, events: Ready.anyInput, deadline: limit)
+    let error = waitForSocket(Int32(index), fd: &fd, events: Ready.anyInput, deadline: limit)
     if error != 0 { return total > 0 ? total : failure(error) }
   }
 }

@@ -62,15 +62,17 @@ private func transmit(_ fd: Int32, _ vectors: UnsafePointer<iovec>, _ count: Int
 /// non-blocking calls have in common. The step is told whether nothing has been sent yet.
 @inline(__always)
 func sendAll(
-  _ fd: Int32, _ flags: Int32, _ step: (SocketPointer, ChannelPointer, Bool) -> Int64,
+  _ number: Int32, _ flags: Int32, _ step: (SocketPointer, ChannelPointer, Bool) -> Int64,
   isComplete: () -> Bool
 ) -> Int64 {
+  var fd = number
+  var index: UInt32 = 0
+  defer { if fd != number { SocketTable.at(index).lateCallReturns() } }
   var total: Int64 = 0
   var limit: UInt64 = 0
   while true {
     var mayWait = false
     var timeout: UInt64 = 0
-    var index: UInt32 = 0
     let result = withConnection(fd) { socket, channel in
       mayWait = !socket.isNonblocking && flags & SendFlag.dontWait == 0
       timeout = socket.pointee.sendTimeout
@@ -86,7 +88,7 @@ func sendAll(
     }
     if isComplete() || !mayWait { return total }
     if limit == 0 { limit = deadline(after: timeout) }
-    let error = waitForSocket(Int32(index), fd: fd, events: Ready.output, deadline: limit)
+    let error = waitForSocket(Int32(index), fd: &fd, events: Ready.output, deadline: limit)
     if error != 0 { return total > 0 ? total : failure(error) }
   }
 }

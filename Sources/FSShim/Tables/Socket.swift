@@ -143,6 +143,7 @@ struct Socket {
   /// Next in the list of sockets that wait for send chunks, or of those that have moved.
   var nextStarved: UInt32 = .max
 
+  var blockedCalls = BlockedCalls()
   var received = ReceiveQueue()
   /// Bytes read and not yet reported to the engine.
   var unreported: UInt32 = 0

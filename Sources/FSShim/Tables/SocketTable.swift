@@ -55,6 +55,7 @@ enum SocketTable {
     socket.pointee.listener = -1
     socket.pointee.next = .max
     socket.pointee.nextStarved = .max
+    socket.pointee.blockedCalls = BlockedCalls()
     socket.pointee.received = ReceiveQueue()
     socket.pointee.unreported = 0
     socket.pointee.sendLimit = Socket.defaultSendLimit

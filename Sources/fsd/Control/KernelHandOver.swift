@@ -89,7 +89,11 @@ extension ControlServer {
     _ message: ControlMessage, of connection: ControlConnection, reply: inout ControlPacket
   ) {
     let flow = FlowAddress(message)
-    if held.take(flow, by: connection.number) != nil { return }
+    if let socket = held.take(flow, by: connection.number) {
+      // What it has written and the engine had not seen when another took the connection goes there.
+      reply.descriptors = [socket]
+      return
+    }
     guard services.engines.indices.contains(Int(message.engine)) else {
       reply.message.status = EINVAL
       return
