@@ -64,6 +64,10 @@ var targets: [Target] = [
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ], path: "Benchmarks/fs-load", swiftSettings: strict),
   .testTarget(name: "IntegrationTests", dependencies: ["Laboratory"]),
+  // The engine alone, in memory.
+  .executableTarget(
+    name: "fs-engine", dependencies: ["CLinux", "FSRing", "FSStack"], path: "Benchmarks/fs-engine",
+    swiftSettings: strict),
 
   // Which requirement is met by which code and shown by which test.
   .executableTarget(name: "traceability"),
@@ -108,8 +112,8 @@ if Context.environment["FS_FUZZ"] != nil {
 /// `FS_SCOPE=engine`: the engine and its tests alone, for quick turns of who works on them.
 if Context.environment["FS_SCOPE"] == "engine" {
   let engine = [
-    "CLaboratory", "FSRing", "FSRingTests", "FSStack", "FSStackTests", "traceability",
-    "traceabilityTests",
+    "CLaboratory", "CLinux", "FSRing", "FSRingTests", "FSStack", "FSStackTests", "fs-engine",
+    "traceability", "traceabilityTests",
   ]
   targets.removeAll { !engine.contains($0.name) }
   products = []

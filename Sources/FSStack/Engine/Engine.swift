@@ -64,6 +64,7 @@ public struct Engine: ~Copyable {
   var counters = EngineCounters()
   var drops = InlineArray<64, UInt64>(repeating: 0)
   var sourcePorts: SourcePortCursors
+  private let inPlace = InPlace()
 
   /// Creates an engine without interfaces.
   public init(configuration: EngineConfiguration, now: Instant) {

@@ -1,0 +1,106 @@
+import FSRing
+import FSStack
+
+/// Two hosts on one link in memory, a client and a server, in virtual time.
+struct BackToBack: ~Copyable {
+  var client: EngineHost
+  var server: EngineHost
+  private(set) var now = Instant(nanoseconds: 1_000_000_000)
+  private var clients: [ClientProgram] = []
+  private var servers: [ServerProgram] = []
+  private var turn: UInt64 = 0x9e37_79b9_7f4a_7c15
+
+  /// Frames taken at a time, as fsd does.
+  private static let burst = 64
+  /// What one round takes of virtual time.
+  private static let round = Interval.microseconds(20)
+  private static let ports: ClosedRange<UInt16> = 8000...8031
+
+  /// `connections` open at a time, at most; bytes of a request and of its answer.
+  init(connections: Int, requestSize: Int, responseSize: Int, closes: Bool) {
+    client = EngineHost(number: 1, connections: connections + 4096, now: now)
+    server = EngineHost(number: 2, connections: connections + 4096, now: now)
+    client.addPath(to: server.address, server.macAddress)
+    server.addPath(to: client.address, client.macAddress)
+    let perChannel = 1 << 17
+    let channelCount = (connections + perChannel - 1) / perChannel
+    let slots = channelCount == 1 ? UInt32(max(connections, 512)) * 2 : UInt32(perChannel) * 4
+    let geometry = ChannelGeometry(
+      commandCapacity: 4096, eventCapacity: 8192, receiveChunkCount: 8192, sendChunkCount: 4096,
+      slotCount: slots)
+    let remotes = Self.ports.map {
+      RingApplication.Endpoint(high: server.address.high, low: server.address.low, port: $0)
+    }
+    for _ in 0..<channelCount {
+      let application = RingApplication(geometry: geometry)
+      _ = client.attach(application)
+      clients.append(
+        ClientProgram(
+          application, local: client.address, remotes: remotes, requestSize: requestSize,
+          responseSize: responseSize))
+      let other = RingApplication(geometry: geometry)
+      let channel = server.attach(other)
+      for port in Self.ports { server.listen(on: port, channel, now: now) }
+      servers.append(
+        ServerProgram(other, requestSize: requestSize, responseSize: responseSize, closes: closes))
+    }
+  }
+
+  /// One turn of everybody.
+  mutating func round() {
+    now = now + Self.round
+    for index in clients.indices { clients[index].application.publish() }
+    _ = server.deliver(to: &client, limit: Self.burst, now: now)
+    client.finishTurn(now: now)
+    for index in clients.indices { clients[index].run() }
+    _ = client.deliver(to: &server, limit: Self.burst, now: now)
+    server.finishTurn(now: now)
+    for index in servers.indices { servers[index].run() }
+  }
+
+  /// Opens, uses and closes `count` short connections, `concurrency` at a time.
+  mutating func runShort(_ count: Int, concurrency: Int) {
+    var opened = 0
+    let before = clients[0].released
+    while clients[0].released - before < count {
+      let open = opened - (clients[0].released - before)
+      for _ in 0..<max(min(concurrency - open, count - opened), 0) where clients[0].open() {
+        opened += 1
+      }
+      round()
+    }
+  }
+
+  /// Opens `count` connections that stay idle.
+  mutating func open(_ count: Int, concurrency: Int) {
+    for index in clients.indices { clients[index].sendsAtOnce = false }
+    var opened = 0
+    while established < count {
+      for index in clients.indices {
+        let room = min(concurrency - (opened - established), count - opened)
+        for _ in 0..<max(room, 0) where clients[index].open() { opened += 1 }
+      }
+      round()
+    }
+    // What is still to be acknowledged.
+    for _ in 0..<5000 { round() }
+  }
+
+  private var established: Int { clients.reduce(0) { $0 + $1.established } }
+  private var answers: Int { clients.reduce(0) { $0 + $1.answers } }
+
+  /// Sends `count` requests on the open connections, in no order, `concurrency` at a time.
+  mutating func runRequests(_ count: Int, concurrency: Int) {
+    let before = answers
+    var asked = 0
+    while answers - before < count {
+      let underWay = asked - (answers - before)
+      for _ in 0..<max(min(concurrency - underWay, count - asked), 0) {
+        turn = turn &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        let choice = Int(turn >> 33)
+        if clients[choice % clients.count].ask(choice / clients.count) { asked += 1 }
+      }
+      round()
+    }
+  }
+}
