@@ -19,7 +19,8 @@ var targets: [Target] = [
   .target(name: "FSRing", swiftSettings: strict),
 
   // The TCP/IP engine. Sans-IO: no system call, clock, thread or random source of its own.
-  .target(name: "FSStack", dependencies: ["FSRing"], swiftSettings: strict),
+  .target(name: "FSStack", dependencies: ["CProcessor", "FSRing"], swiftSettings: strict),
+  .target(name: "CProcessor"),
 
   // GNU-only declarations that `import Glibc` leaves out.
   .target(name: "CLinux"),
@@ -29,7 +30,7 @@ var targets: [Target] = [
 
   // AF_XDP sockets, the XDP program, ethtool and rtnetlink.
   .target(
-    name: "FSDevice", dependencies: ["CXDP", "FSStack"],
+    name: "FSDevice", dependencies: ["CProcessor", "CXDP", "FSStack"],
     swiftSettings: strict, plugins: ["EmbedBPF"]),
   .executableTarget(name: "bpf-embed"),
   .plugin(name: "EmbedBPF", capability: .buildTool(), dependencies: ["bpf-embed"]),
@@ -112,7 +113,8 @@ if Context.environment["FS_FUZZ"] != nil {
 /// `FS_SCOPE=engine`: the engine and its tests alone, for quick turns of who works on them.
 if Context.environment["FS_SCOPE"] == "engine" {
   let engine = [
-    "CLaboratory", "CLinux", "FSRing", "FSRingTests", "FSStack", "FSStackTests", "fs-engine",
+    "CLaboratory", "CLinux", "CProcessor", "FSRing", "FSRingTests", "FSStack", "FSStackTests",
+    "fs-engine",
     "traceability", "traceabilityTests",
   ]
   targets.removeAll { !engine.contains($0.name) }

@@ -12,8 +12,9 @@ struct BackToBack: ~Copyable {
 
   /// Frames taken at a time, as fsd does.
   private static let burst = 64
-  /// What one round takes of virtual time.
-  private static let round = Interval.microseconds(20)
+  /// What one round takes of virtual time: about what it takes of real time, so that as many
+  /// acknowledgements are delayed at a time, and as many chunks wait for them.
+  private static let round = Interval.microseconds(400)
   private static let ports: ClosedRange<UInt16> = 8000...8031
 
   /// `connections` open at a time, at most; bytes of a request and of its answer.
@@ -26,7 +27,8 @@ struct BackToBack: ~Copyable {
     let channelCount = (connections + perChannel - 1) / perChannel
     let slots = channelCount == 1 ? UInt32(max(connections, 512)) * 2 : UInt32(perChannel) * 4
     let geometry = ChannelGeometry(
-      commandCapacity: 4096, eventCapacity: 8192, receiveChunkCount: 8192, sendChunkCount: 4096,
+      commandCapacity: 4096, eventCapacity: 8192, receiveChunkCount: 8192,
+      sendChunkCount: UInt32(min(max(4096, connections), 1 << 17)),
       slotCount: slots)
     let remotes = Self.ports.map {
       RingApplication.Endpoint(high: server.address.high, low: server.address.low, port: $0)
@@ -83,7 +85,7 @@ struct BackToBack: ~Copyable {
       round()
     }
     // What is still to be acknowledged.
-    for _ in 0..<5000 { round() }
+    for _ in 0..<2000 { round() }
   }
 
   private var established: Int { clients.reduce(0) { $0 + $1.established } }

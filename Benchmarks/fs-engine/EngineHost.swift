@@ -13,6 +13,8 @@ struct EngineHost: ~Copyable {
   /// Time-stamp counts spent in the engine: receiving, commands, timers, sending and posting.
   private(set) var cycles: UInt64 = 0
 
+  private var burst: [(UInt64, Int)] = []
+
   private static let frameSize = 2048
   private static let frameCount = 1024
 
@@ -71,18 +73,24 @@ struct EngineHost: ~Copyable {
   /// Up to `limit` frames of this host arrive at another: one burst.
   mutating func deliver(to other: inout EngineHost, limit: Int, now: Instant) -> Int {
     let frames = unsafe self.frames
-    var count = 0
-    let begin = fs_cycles()
+    burst.removeAll(keepingCapacity: true)
     transmit.takePending { offset, length in
-      guard count < limit else { return false }
-      count += 1
+      guard burst.count < limit else { return false }
+      burst.append((offset, length))
+      return true
+    }
+    let begin = fs_cycles()
+    for (offset, length) in burst {
+      unsafe other.engine.announce(
+        UnsafeRawBufferPointer(start: frames + Int(offset), count: length))
+    }
+    for (offset, length) in burst {
       let frame = unsafe UnsafeRawBufferPointer(start: frames + Int(offset), count: length)
       _ = unsafe other.engine.receive(frame, interface: 0, now: now)
       transmit.recycle(offset)
-      return true
     }
     other.cycles &+= fs_cycles() &- begin
-    return count
+    return burst.count
   }
 
   /// The rest of the engine's turn: commands, timers, output and events.

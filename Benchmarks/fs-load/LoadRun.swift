@@ -120,7 +120,9 @@ struct LoadRun: ~Copyable {
   }
 
   private mutating func receive(_ now: Instant) -> Int {
-    unsafe device.socket.receiveBurst(maximum: Self.burst) { frame in
+    unsafe device.socket.receiveBurst(
+      maximum: Self.burst, announce: { unsafe engine.announce($0) }
+    ) { frame in
       _ = unsafe engine.receive(frame, interface: 0, now: now)
     }
   }

@@ -17,8 +17,3 @@
 // Newer than the headers of Debian 12: the descriptors one sendto() may transmit in copy mode.
 // Linux 6.17 and later.
 #define FS_XDP_MAX_TX_SKB_BUDGET 9
-
-// Asks for the cache line of a frame that is about to be read.
-static inline void fs_prefetch(const void *_Nonnull address) {
-  __builtin_prefetch(address, 0, 3);
-}

@@ -1,11 +1,16 @@
+import CProcessor
 import CXDP
 import Glibc
 
 /// The path of packets: no allocation, no reference counting, no lock.
 extension XDPSocket {
-  /// Lends up to `maximum` received frames, one after the other, and gives them back to the kernel.
-  /// Returns their number.
-  public func receiveBurst(maximum: Int, _ body: (UnsafeRawBufferPointer) -> Void) -> Int {
+  /// Lends up to `maximum` received frames, one after the other, and gives them back to the kernel. Before
+  /// the first, all of them are lent to `announce`, which may look what will be needed for them. Returns
+  /// their number.
+  public func receiveBurst(
+    maximum: Int, announce: (UnsafeRawBufferPointer) -> Void,
+    _ body: (UnsafeRawBufferPointer) -> Void
+  ) -> Int {
     let core = unsafe self.core
     let base = unsafe self.base
     var first: UInt32 = 0
@@ -21,9 +26,14 @@ extension XDPSocket {
     let startOfFrame = ~UInt64(frameSize - 1)
     var bytes: UInt64 = 0
     for position in 0..<count {
-      if position &+ 1 < count {
-        unsafe fs_prefetch(base + Int(descriptorAt(first &+ position &+ 1).addr))
-      }
+      unsafe fs_prefetch(base + Int(descriptorAt(first &+ position).addr))
+    }
+    for position in 0..<count {
+      let descriptor = descriptorAt(first &+ position)
+      unsafe announce(
+        UnsafeRawBufferPointer(start: base + Int(descriptor.addr), count: Int(descriptor.len)))
+    }
+    for position in 0..<count {
       let descriptor = descriptorAt(first &+ position)
       unsafe body(
         UnsafeRawBufferPointer(start: base + Int(descriptor.addr), count: Int(descriptor.len)))

@@ -31,7 +31,7 @@ import Testing
     #expect(try network.peer { ping(TestNetwork.hostAddress6) })
     #expect(try exchange(network, port: 2222))
     #expect(program.counters().redirectedTCP == 0)
-    #expect(socket.receiveBurst(maximum: 64) { _ in } == 0)
+    #expect(socket.receiveBurst(maximum: 64, announce: { _ in }) { _ in } == 0)
   }
 
   @Test(arguments: [XDPProgram.AttachPreference.native, .generic])
@@ -46,7 +46,7 @@ import Testing
     #expect(
       try network.peer { KernelSocket.connect(to: TestNetwork.hostAddress, port: 8080) } == nil)
     var received: [[UInt8]] = []
-    _ = socket.receiveBurst(maximum: 64) { received.append(Array($0)) }
+    _ = socket.receiveBurst(maximum: 64, announce: { _ in }) { received.append(Array($0)) }
     let syn = try #require(received.first)
     #expect(Array(syn[0..<12]) == TestNetwork.hostMAC.bytes + TestNetwork.peerMAC.bytes)
     #expect(Array(syn[36..<38]) == Frame.big(8080) && syn[47] == Frame.syn)
@@ -101,7 +101,10 @@ import Testing
     let syn = Frame.ethernet(0x0800, Frame.ipv4(Frame.tcp(to: 8080)))
     try peer.send(syn)
     var received: [[UInt8]] = []
-    #expect(eventually { socket.receiveBurst(maximum: 8) { received.append(Array($0)) } > 0 })
+    #expect(
+      eventually {
+        socket.receiveBurst(maximum: 8, announce: { _ in }) { received.append(Array($0)) } > 0
+      })
     #expect(received == [syn])
 
     // An error about the kernel's connection is the kernel's too.

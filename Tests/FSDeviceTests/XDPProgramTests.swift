@@ -198,7 +198,7 @@ import Testing
       let counted = eventually { program.counters()[keyPath: each.outcome] > before }
       #expect(counted, "\(each.name): \(program.counters())")
       var received: [[UInt8]] = []
-      _ = socket.receiveBurst(maximum: 64) { received.append(Array($0)) }
+      _ = socket.receiveBurst(maximum: 64, announce: { _ in }) { received.append(Array($0)) }
       let isOurs = each.outcome == \.redirectedTCP || each.outcome == \.redirectedICMP
       #expect(received == (isOurs ? [each.frame] : []), "\(each.name)")
     }

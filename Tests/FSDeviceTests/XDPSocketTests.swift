@@ -25,7 +25,7 @@ import Testing
       for frame in sent { try peer.send(frame) }
       var received: [[UInt8]] = []
       let complete = eventually {
-        _ = socket.receiveBurst(maximum: 16) { received.append(Array($0)) }
+        _ = socket.receiveBurst(maximum: 16, announce: { _ in }) { received.append(Array($0)) }
         return received.count >= sent.count
       }
       try #require(complete && received == sent, "round \(round)")

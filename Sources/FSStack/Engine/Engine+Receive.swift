@@ -11,6 +11,7 @@ extension Engine {
   public mutating func receive(
     _ frame: UnsafeRawBufferPointer, interface: Int, now: Instant
   ) -> Verdict {
+    prefetchAnnounced()
     counters.framesReceived += 1
     counters.bytesReceived += UInt64(frame.count)
     return unsafe process(frame, interface: interface, now: now, mayHandOver: true)

@@ -62,6 +62,7 @@ public struct Engine: ~Copyable {
   var sleepEpoch: UInt32 = 0
 
   var counters = EngineCounters()
+  var announced = AnnouncedFlows()
   var drops = InlineArray<64, UInt64>(repeating: 0)
   var sourcePorts: SourcePortCursors
   private let inPlace = InPlace()

@@ -1,3 +1,5 @@
+import CProcessor
+
 /// An open-addressing index from a 64-bit hash to element numbers; the elements stay where they are.
 ///
 /// Linear probing, at most half full, removal by shifting back, so there are no tombstones and a
@@ -18,7 +20,7 @@ struct HashIndex {
     var size = 16
     while size < capacity * 2 { size *= 2 }
     mask = size - 1
-    unsafe entries = .allocate(capacity: size)
+    unsafe entries = LargeMemory.allocate(size)
     unsafe entries.initialize(repeating: Entry(tag: 0, number: 0), count: size)
   }
 
@@ -47,6 +49,10 @@ struct HashIndex {
       position = (position + 1) & mask
     }
   }
+
+  /// Asks for the place of a hash in the cache.
+  @inline(__always)
+  func prefetch(_ hash: UInt64) { unsafe fs_prefetch(entries + home(Self.tag(hash))) }
 
   /// Adds a number. There must be room: the owner's slab is half as large.
   func insert(_ hash: UInt64, _ number: UInt32) {

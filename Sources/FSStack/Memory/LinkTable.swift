@@ -1,3 +1,5 @@
+import CProcessor
+
 /// The ends of one list whose links are in a `LinkTable`.
 struct ListHead<Index: SlabIndex & BitwiseCopyable>: BitwiseCopyable {
   var first: Index = .none
@@ -19,7 +21,7 @@ struct LinkTable<Index: SlabIndex & BitwiseCopyable> {
   private let links: UnsafeMutablePointer<Links>
 
   init(capacity: Int) {
-    unsafe links = .allocate(capacity: capacity)
+    unsafe links = LargeMemory.allocate(capacity)
     unsafe links.initialize(repeating: Links(previous: 0, next: 0), count: capacity)
   }
 
@@ -30,6 +32,10 @@ struct LinkTable<Index: SlabIndex & BitwiseCopyable> {
 
   /// Whether the element is in a list.
   func contains(_ index: Index) -> Bool { unsafe links[Int(index.raw)].next != 0 }
+
+  /// Asks for the element's links in the cache.
+  @inline(__always)
+  func prefetch(_ index: Index) { unsafe fs_prefetch(links + Int(index.raw)) }
 
   /// Appends an element that is in no list.
   func append(_ index: Index, to list: inout ListHead<Index>) {

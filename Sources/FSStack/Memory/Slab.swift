@@ -1,3 +1,5 @@
+import CProcessor
+
 /// An index into one kind of slab. Typed, so that a connection's number is never taken for a
 /// channel's.
 protocol SlabIndex: Equatable {
@@ -35,8 +37,8 @@ struct Slab<Index: SlabIndex, Element> {
   init(capacity: Int) {
     precondition(capacity > 0 && capacity < Int(UInt32.max) - 1)
     self.capacity = UInt32(capacity)
-    unsafe elements = .allocate(capacity: capacity)
-    unsafe links = .allocate(capacity: capacity)
+    unsafe elements = LargeMemory.allocate(capacity)
+    unsafe links = LargeMemory.allocate(capacity)
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State(firstFree: Self.endOfList, watermark: 0, count: 0))
   }
@@ -85,6 +87,15 @@ struct Slab<Index: SlabIndex, Element> {
   func isAllocated(_ index: Index) -> Bool {
     guard index.raw < watermark else { return false }
     return unsafe links[Int(index.raw)] == Self.allocated
+  }
+
+  /// Asks for the whole element in the cache.
+  @inline(__always)
+  func prefetch(_ index: Index) {
+    let first = unsafe UnsafeRawPointer(elements + Int(index.raw))
+    for offset in stride(from: 0, to: MemoryLayout<Element>.size, by: 64) {
+      unsafe fs_prefetch(first + offset)
+    }
   }
 
   /// The element at `index`, in place.

@@ -24,7 +24,7 @@ struct TimerWheel {
   private var current: UInt64
 
   init(capacity: Int, now: Instant) {
-    unsafe nodes = .allocate(capacity: capacity)
+    unsafe nodes = LargeMemory.allocate(capacity)
     unsafe nodes.initialize(repeating: Node(tick: 0, place: 0), count: capacity)
     links = LinkTable(capacity: capacity)
     let placeCount = Self.levelCount * Self.placeCount

@@ -20,7 +20,9 @@ extension EngineLoop {
     for position in ports.indices {
       let port = ports[position]
       let count = port.withSocket { socket in
-        unsafe socket.receiveBurst(maximum: Self.burst) { frame in
+        unsafe socket.receiveBurst(
+          maximum: Self.burst, announce: { unsafe engine.announce($0) }
+        ) { frame in
           switch unsafe engine.receive(frame, interface: port.interface, now: now) {
           case .done: break
           case .handOver(let owner): unsafe handOver(frame, interface: port.interface, to: owner)

@@ -1,0 +1,72 @@
+import CProcessor
+
+// What the frames of a burst will need is brought into the cache before the first of them is processed:
+// with many connections each packet belongs to another, and the processor waits for memory once for
+// all of a burst instead of for each packet.
+
+/// The flows of the frames of a burst that has been announced.
+struct AnnouncedFlows: BitwiseCopyable {
+  private var hashes = InlineArray<64, UInt64>(repeating: 0)
+  private var count = 0
+
+  var isEmpty: Bool { count == 0 }
+
+  @inline(__always)
+  mutating func append(_ hash: UInt64) {
+    guard count < hashes.count else { return }
+    hashes[count] = hash
+    count += 1
+  }
+
+  @inline(__always)
+  mutating func removeAll(_ body: (UInt64) -> Void) {
+    for position in 0..<count { body(hashes[position]) }
+    count = 0
+  }
+}
+
+extension Engine {
+  /// Below this number of connections everything that is in use is in the cache anyway.
+  private static var fewConnections: UInt32 { 512 }
+
+  /// A frame that `receive` will be given, after all others of its burst have been announced. Only asks for
+  /// memory: nothing is decided, counted or believed here.
+  @inline(__always)
+  public mutating func announce(_ frame: UnsafeRawBufferPointer) {
+    guard connections.count > Self.fewConnections, let flow = unsafe Flow(ofPlain: frame) else {
+      return
+    }
+    let hash = secret.hash(flow)
+    flows.prefetch(hash)
+    announced.append(hash)
+  }
+
+  /// The first frame of the burst is received: what the index says is there by now.
+  @inline(__always)
+  mutating func prefetchAnnounced() {
+    guard !announced.isEmpty else { return }
+    let (connections, flows) = (self.connections, self.flows)
+    let (outputLinks, ownerLinks) = (self.outputLinks, self.ownerLinks)
+    announced.removeAll { hash in
+      guard let raw = flows.find(hash, where: { _ in true }) else { return }
+      let id = ConnectionID(raw: raw)
+      connections.prefetch(id)
+      outputLinks.prefetch(id)
+      ownerLinks.prefetch(id)
+    }
+  }
+}
+
+extension Flow {
+  /// The flow of a frame, if it is what most are: IPv4 without options, TCP, no VLAN tag. Nothing has been
+  /// checked.
+  @inline(__always)
+  init?(ofPlain frame: UnsafeRawBufferPointer) {
+    guard unsafe NetworkLayer.isPlainIPv4(frame), let base = frame.baseAddress,
+      unsafe base.byte(14) == 0x45, unsafe base.byte(23) == NetworkLayer.tcp
+    else { return nil }
+    unsafe self.init(
+      local: IPAddress(v4Native: base.native32(30)), localPort: base.network16(36),
+      remote: IPAddress(v4Native: base.native32(26)), remotePort: base.network16(34))
+  }
+}
