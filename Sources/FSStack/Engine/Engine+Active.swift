@@ -92,13 +92,12 @@ extension Engine {
     fail(id, error)
   }
 
-  /// A source port that leads the replies to this engine: the wanted one, or a free one of the active
-  /// range with this engine's residue. With all of them in use, one whose TIME-WAIT record has
-  /// timestamps: the peer can tell the new connection from the old by them (Linux's tcp_tw_reuse).
+  /// A source port that leads the replies to this engine (`SourcePortSteering`): the wanted one, or a free
+  /// one of the active range. With all of them in use, one whose TIME-WAIT record has timestamps: the
+  /// peer can tell the new connection from the old by them (Linux's tcp_tw_reuse).
   private mutating func sourcePort(
     wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16, now: Instant
   ) -> UInt16? {
-    let engine = (count: configuration.engineCount, index: configuration.engineIndex)
     let secret = self.secret
     let connections = self.connections
     let flows = self.flows
@@ -115,16 +114,29 @@ extension Engine {
       return reuses && timeWait.isReusable(record, now: now)
     }
     if wanted != 0 { return isFree(wanted, reusing: true) ? wanted : nil }
-    for reuses in [false, true] {
-      let port = sourcePorts.search(
-        configuration.activePorts, local: local, remote: remote, remotePort: remotePort
-      ) {
-        Self.engine(ofActivePort: $0, engineCount: engine.count) == engine.index
-          && isFree($0, reusing: reuses)
+    let flow = Flow(local: local, localPort: 0, remote: remote, remotePort: remotePort)
+    var steering = SourcePortSteering(
+      flow, engine: configuration.engineIndex, engineCount: configuration.engineCount, ownership,
+      arrivals: arrivals)
+    repeat {
+      for reuses in [false, true] {
+        let port = sourcePorts.search(
+          configuration.activePorts, local: local, remote: remote, remotePort: remotePort
+        ) { steering.isOwn($0) && isFree($0, reusing: reuses) }
+        if let port { return port }
       }
-      if let port { return port }
-    }
+    } while steering.forgetArrivals()
     return nil
+  }
+
+  /// The card's key or table has become another one; nil: it is again what it was at the start. Flows
+  /// keep their owners, which all engines have to agree on. But of the source ports that lead to an owner
+  /// those are preferred that arrive there, too.
+  public mutating func setArrivals(_ scaling: ReceiveSideScaling?) {
+    arrivals?.deallocate()
+    arrivals = nil
+    guard let scaling, scaling.isValid(engineCount: configuration.engineCount) else { return }
+    arrivals = CardHash(scaling, engineCount: configuration.engineCount)
   }
 
   /// Fills in the next hop of a connection that is being opened. False: it is not known yet; the SYN

@@ -15,6 +15,11 @@ extension Engine {
       listeners.accepts(endpoint, flow.local)
     {
       if !segment.flags.contains(.ack) {
+        if listeners.hasLocalAcceptor(of: endpoint) {
+          counters.listenLookupsLocal += 1
+        } else {
+          counters.listenLookupsGlobal += 1
+        }
         synchronizeArrives(
           &segment, flow, hash: hash, endpoint: endpoint, interface: interface, initial: initial,
           now: now)

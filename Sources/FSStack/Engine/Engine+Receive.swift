@@ -111,14 +111,14 @@ extension Engine {
 
   /// The engine that owns a flow without entry in any table.
   ///
-  /// A port of the active range names its engine in its low bits (Fastsocket's Receive Flow
-  /// Deliver). All other flows belong where the hardware puts them as long as nobody changes it, or, if
-  /// that says nothing, where a hash does (`FlowOwnership`).
+  /// A port of the active range names its engine (Fastsocket's Receive Flow Deliver). All other flows
+  /// belong where the hardware puts them as long as nobody changes it, or, if that says nothing, where
+  /// a hash does (`FlowOwnership`).
   func owner(of flow: Flow, hash: UInt64) -> Int {
     if configuration.activePorts.contains(flow.localPort),
       listeners.find(flow.local, port: flow.localPort) == nil
     {
-      return Self.engine(ofActivePort: flow.localPort, engineCount: configuration.engineCount)
+      return ownership.activeOwner(of: flow)
     }
     return ownership.passiveOwner(of: flow, hash: hash) ?? configuration.engineIndex
   }

@@ -65,6 +65,8 @@ public struct Engine: ~Copyable {
   var announced = AnnouncedFlows()
   var drops = InlineArray<64, UInt64>(repeating: 0)
   var sourcePorts: SourcePortCursors
+  /// Where the card's hash leads by now, if that is not what `ownership` says.
+  var arrivals: CardHash?
   private let inPlace = InPlace()
 
   /// Creates an engine without interfaces.
@@ -100,6 +102,7 @@ public struct Engine: ~Copyable {
 
   deinit {
     ownership.deallocate()
+    arrivals?.deallocate()
     for raw in 0..<channels.watermark where channels.isAllocated(ChannelID(raw: raw)) {
       channels[ChannelID(raw: raw)].deallocate()
     }

@@ -48,6 +48,8 @@ public struct EngineConfiguration: Sendable {
   /// such a flow's owner is the engine that the card gave it to when the daemon started, also if the
   /// card's table changes. Takes the place of `softwareSteering`.
   public var receiveSideScaling: ReceiveSideScaling?
+  /// How the replies to connections that we open find their engine.
+  public var activeSteering = ActiveSteering()
 
   /// Creates a configuration with the defaults above.
   public init(
@@ -56,6 +58,29 @@ public struct EngineConfiguration: Sendable {
     self.engineIndex = engineIndex
     self.engineCount = engineCount
     self.secret = secret
+  }
+}
+
+/// What says whose a connection is that we open, for each IP version.
+public struct ActiveSteering: Equatable, Sendable {
+  /// What names the engine.
+  public enum Method: String, Equatable, Sendable {
+    /// The lowest bits of the source port: filters of the card compare them, or engines hand over.
+    case port
+    /// The card's hash, `EngineConfiguration.receiveSideScaling`: a source port is chosen that the hash
+    /// leads to the engine. The card must reach every engine by it; else this is as `port`.
+    case hash
+  }
+
+  /// Over IPv4.
+  public var ipv4: Method
+  /// Over IPv6.
+  public var ipv6: Method
+
+  /// Creates a description; by the port is what needs nothing of a card.
+  public init(ipv4: Method = .port, ipv6: Method = .port) {
+    self.ipv4 = ipv4
+    self.ipv6 = ipv6
   }
 }
 

@@ -18,6 +18,10 @@ public struct EngineCounters: BitwiseCopyable, Sendable {
   public var acceptsRemote: UInt64 = 0
   /// Connections that had to wait for an acceptor (the global slow path).
   public var acceptsGlobal: UInt64 = 0
+  /// SYNs for a listener that has an acceptor on this engine's core.
+  public var listenLookupsLocal: UInt64 = 0
+  /// SYNs for a listener that has none: an acceptor of another core, or whoever comes, takes the connection.
+  public var listenLookupsGlobal: UInt64 = 0
   /// Connections opened by applications.
   public var activeOpens: UInt64 = 0
   /// Connections opened by peers.

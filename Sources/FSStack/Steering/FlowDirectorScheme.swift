@@ -1,5 +1,7 @@
-/// A perfect filter of the 82599's Flow Director, for TCP over IPv4. A set bit of a mask is compared.
+/// A perfect filter of the 82599's Flow Director, for TCP. A set bit of a mask is compared.
 public struct FlowDirectorRule: Equatable, Sendable {
+  /// For TCP over IPv6 instead of IPv4. The kernel's driver for the 82599 refuses it; others do not.
+  public var isIPv6 = false
   /// Its place in the card's table.
   public var location: Int
   /// Destination port: the value of the compared bits.
@@ -13,8 +15,10 @@ public struct FlowDirectorRule: Equatable, Sendable {
 
   /// Creates a rule.
   public init(
-    location: Int, destinationPort: UInt16, sourcePort: UInt16, mask: FlowDirectorMask, queue: Int
+    location: Int, destinationPort: UInt16, sourcePort: UInt16, mask: FlowDirectorMask, queue: Int,
+    isIPv6: Bool = false
   ) {
+    self.isIPv6 = isIPv6
     self.location = location
     self.destinationPort = destinationPort
     self.sourcePort = sourcePort
@@ -22,8 +26,8 @@ public struct FlowDirectorRule: Equatable, Sendable {
     self.queue = queue
   }
 
-  /// Whether the same packets match.
-  func matchesAs(_ other: FlowDirectorRule) -> Bool {
+  /// Whether the same packets match, of one IP version.
+  func comparesAs(_ other: FlowDirectorRule) -> Bool {
     mask == other.mask && destinationPort == other.destinationPort
       && sourcePort == other.sourcePort
   }
@@ -35,7 +39,7 @@ public struct FlowDirectorMask: Equatable, Sendable {
   public var destinationPort: UInt16
   /// Bits of the source port.
   public var sourcePort: UInt16
-  /// Addresses or other fields besides, as rules of others may.
+  /// Addresses, other fields or other protocols besides, as rules of others may.
   public var comparesMore = false
 
   /// Creates a mask of ports alone.
@@ -129,25 +133,34 @@ public struct FlowDirectorScheme: Equatable, Sendable {
   ///
   /// - Parameters:
   ///   - capacity: places of the card's table.
-  ///   - foreign: rules of others.
+  ///   - foreign: rules of others, and those of the other IP version.
+  ///   - isIPv6: whether they are for IPv6.
   /// - Returns: the rules, each with a free location.
   /// - Throws: `FlowDirectorObstacle`, when rules of others leave no way.
   public func rules(
-    capacity: Int = FlowDirectorScheme.defaultCapacity, beside foreign: [FlowDirectorRule] = []
+    capacity: Int = FlowDirectorScheme.defaultCapacity, beside foreign: [FlowDirectorRule] = [],
+    isIPv6: Bool = false
   ) throws(FlowDirectorObstacle) -> [FlowDirectorRule] {
     guard engineCount > 1 else { return [] }
     let taken = Set(foreign.map(\.location))
     let free = (0..<max(capacity, 0)).filter { !taken.contains($0) }
     var rules = self.rules(passive: engineCount > hashedEngineCount)
-    if rules.count > free.count { rules = self.rules(passive: false) }
+    // Those for passive flows can be left out, unless the other IP version's have made the mask theirs.
+    let isBound = foreign.contains { $0.mask == rules[0].mask }
+    if rules.count > free.count, !isBound { rules = self.rules(passive: false) }
     for other in foreign {
       guard other.mask == rules[0].mask else { throw .otherMask(location: other.location) }
-      if rules.contains(where: other.matchesAs) { throw .overlap(location: other.location) }
+      if other.isIPv6 == isIPv6, rules.contains(where: other.comparesAs) {
+        throw .overlap(location: other.location)
+      }
     }
     guard rules.count <= free.count else {
       throw .tableFull(needed: rules.count, free: free.count)
     }
-    for index in rules.indices { rules[index].location = free[index] }
+    for index in rules.indices {
+      rules[index].location = free[index]
+      rules[index].isIPv6 = isIPv6
+    }
     return rules
   }
 }

@@ -8,30 +8,33 @@ struct FlowOwnership {
     /// A keyed hash says who owns it.
     case software
     /// The card's hash says it.
-    case card(ToeplitzHash, SteeringTable)
+    case card(CardHash)
   }
 
   private let engineCount: Int
   private let scheme: FlowDirectorScheme
   private let passive: Passive
+  private let steering: ActiveSteering
 
   init(_ configuration: EngineConfiguration) {
     engineCount = configuration.engineCount
-    let reached = configuration.receiveSideScaling?.engines.max().map { Int($0) + 1 }
+    let scaling = configuration.receiveSideScaling
+    let reached = scaling?.engines.max().map { Int($0) + 1 }
     scheme = FlowDirectorScheme(
       engineCount: engineCount, hashedQueues: reached ?? FlowDirectorScheme.hashedQueues)
-    if let scaling = configuration.receiveSideScaling {
-      passive = .card(ToeplitzHash(key: scaling.key), SteeringTable(scaling.engines, engineCount))
+    if let scaling {
+      passive = .card(CardHash(scaling, engineCount: engineCount))
     } else {
       passive = configuration.softwareSteering ? .software : .arrival
     }
+    // An engine that the hash never names would have no port at all.
+    let reachesAll = scaling.map { Set($0.engines).count == configuration.engineCount } ?? false
+    steering = reachesAll ? configuration.activeSteering : ActiveSteering()
   }
 
   /// Frees the memory.
   func deallocate() {
-    guard case .card(let hash, let table) = passive else { return }
-    hash.deallocate()
-    table.deallocate()
+    if case .card(let hash) = passive { hash.deallocate() }
   }
 
   /// The owner of a flow that a peer has opened; nil: the engine that its packets reach.
@@ -41,31 +44,22 @@ struct FlowOwnership {
       return nil
     case .software:
       return Int(hash >> 8 & 0xffff) % engineCount
-    case .card(let toeplitz, let table):
-      return scheme.engine(ofPassiveSourcePort: flow.remotePort)
-        ?? table.engine(toeplitz.hash(flow))
-    }
-  }
-}
-
-/// The card's indirection table as it was when the engines started, in memory of the engine's own.
-@safe
-private struct SteeringTable {
-  private let engines: UnsafeMutablePointer<UInt8>
-  private let mask: UInt32
-
-  init(_ table: [UInt8], _ engineCount: Int) {
-    precondition(table.count.nonzeroBitCount == 1, "an indirection table has 2^n entries")
-    precondition(table.allSatisfy { $0 < engineCount }, "an entry names no engine")
-    mask = UInt32(table.count - 1)
-    unsafe engines = .allocate(capacity: table.count)
-    for (index, engine) in table.enumerated() {
-      unsafe (engines + index).initialize(to: engine)
+    case .card(let card):
+      return scheme.engine(ofPassiveSourcePort: flow.remotePort) ?? card.engine(flow)
     }
   }
 
-  func deallocate() { unsafe engines.deallocate() }
+  /// The card's hash, if it says whose the flows are that we open to an address of this family.
+  func activeHash(isIPv4: Bool) -> CardHash? {
+    guard case .card(let card) = passive,
+      (isIPv4 ? steering.ipv4 : steering.ipv6) == .hash
+    else { return nil }
+    return card
+  }
 
-  @inline(__always)
-  func engine(_ hash: UInt32) -> Int { unsafe Int(engines[Int(hash & mask)]) }
+  /// The owner of a flow that we have opened, or would.
+  func activeOwner(of flow: Flow) -> Int {
+    if let card = activeHash(isIPv4: flow.local.isIPv4) { return card.engine(flow) }
+    return Engine.engine(ofActivePort: flow.localPort, engineCount: engineCount)
+  }
 }

@@ -12,4 +12,9 @@ public struct ReceiveSideScaling: Equatable, Sendable {
     self.key = key
     self.engines = engines
   }
+
+  /// Whether the table has a length that a hash can be cut to, and names engines below `engineCount`.
+  public func isValid(engineCount: Int) -> Bool {
+    engines.count.nonzeroBitCount == 1 && engines.allSatisfy { $0 < engineCount }
+  }
 }

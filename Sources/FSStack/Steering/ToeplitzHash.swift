@@ -57,6 +57,15 @@ struct ToeplitzHash {
     return hash
   }
 
+  /// What the destination port of a received segment adds to its hash.
+  @inline(__always)
+  func shareOfLocalPort(_ port: UInt16, isIPv4: Bool) -> UInt32 {
+    var hash: UInt32 = 0
+    var position = isIPv4 ? 10 : 34
+    add(UInt64(port).bigEndian, bytes: 6..<8, at: &position, to: &hash)
+    return hash
+  }
+
   /// Adds bytes of a word in memory order.
   @inline(__always)
   private func add(

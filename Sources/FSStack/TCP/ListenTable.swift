@@ -247,6 +247,16 @@ struct ListenTable {
     return remote
   }
 
+  /// Whether an acceptor of the engine's own core is active, with room or without.
+  func hasLocalAcceptor(of id: EndpointID) -> Bool {
+    var candidate = endpoints[id].acceptors.first
+    while candidate != .none {
+      if !acceptors[candidate].isPaused && !acceptors[candidate].isRemote { return true }
+      candidate = acceptorLinks.next(after: candidate)
+    }
+    return false
+  }
+
   /// Whether there is an acceptor for the next connection.
   func hasAcceptor(of id: EndpointID, canTake: (ChannelID) -> Bool) -> Bool {
     var candidate = endpoints[id].acceptors.first

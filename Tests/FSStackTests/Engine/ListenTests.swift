@@ -95,6 +95,7 @@ import Testing
     #expect(remote.accepted.count == 1)
     let counters = engine.engine.statistics().counters
     #expect(counters.acceptsLocal == 4 && counters.acceptsRemote == 1)
+    #expect(counters.listenLookupsLocal == 4 && counters.listenLookupsGlobal == 1)
   }
 
   /// A channel without free slots is passed over.

@@ -24,6 +24,8 @@ final class ProxyWorkload {
     var isIPv4 = true
     /// Whether Flow Director's rules are programmed.
     var hasRules = true
+    /// What names the engine of the workers' connections to the backend.
+    var activeSteering = ActiveSteering.Method.port
     var conditions = LinkConditions.perfect
     var seed: UInt64 = 1
   }
@@ -32,7 +34,8 @@ final class ProxyWorkload {
   let engineCount: Int
   let simulation: Simulation
   let card: SimulatedCard
-  /// The same card with all rules, to which nothing happens: it says where packets belong.
+  /// The same card with the rules for active flows, unless the hash says whose they are, to which nothing
+  /// happens: it says where packets belong.
   private let reference: SimulatedCard
   private let client: TestApplication
   private let backend: TestApplication
@@ -55,6 +58,8 @@ final class ProxyWorkload {
     var passive = 0
     /// Of both, those that reached another engine than the owner.
     var misplaced = 0
+    /// Of the misplaced ones, those of active flows.
+    var misplacedActive = 0
   }
   private(set) var arrivals = Arrivals()
 
@@ -74,17 +79,20 @@ final class ProxyWorkload {
     hosts.maximumTimeWait = 4096
     hosts.maximumOrphans = 2048
     hosts.receiveSideScaling = card.receiveSideScaling
+    hosts.activeSteering = ActiveSteering(
+      ipv4: options.activeSteering, ipv6: options.activeSteering)
     simulation = Simulation(
       options.conditions, seed: options.seed, isIPv4: options.isIPv4, engines: (engines, 1),
       clients: 2, options: hosts)
     simulation.trace.limit = 400
-    client = TestApplication(on: simulation.b.engines[0], geometry: Self.geometry)
-    backend = TestApplication(on: simulation.hosts[2].engines[0], geometry: Self.geometry)
-    for engine in simulation.a.engines {
-      workers.append(TestApplication(on: engine, geometry: Self.geometry))
+    func application(_ engine: SimulatedEngine) -> TestApplication {
+      engine.make { TestApplication(on: engine, geometry: Self.geometry) }
     }
+    client = application(simulation.b.engines[0])
+    backend = application(simulation.hosts[2].engines[0])
+    for engine in simulation.a.engines { workers.append(application(engine)) }
     for rule in try FlowDirectorScheme(engineCount: engines).rules() {
-      try reference.insert(rule)
+      if options.activeSteering == .port { try reference.insert(rule) }
       if options.hasRules { try card.insert(rule) }
     }
     connectCard()
@@ -98,7 +106,10 @@ final class ProxyWorkload {
       guard let arrived = queue(bytes) else { return nil }
       let isActive = TCPFrame(bytes).map { $0.destinationPort >= 0x8000 } ?? false
       if isActive { arrivals.active += 1 } else { arrivals.passive += 1 }
-      if arrived != reference.queue(of: bytes) { arrivals.misplaced += 1 }
+      if arrived != reference.queue(of: bytes) {
+        arrivals.misplaced += 1
+        if isActive { arrivals.misplacedActive += 1 }
+      }
       return arrived
     }
   }

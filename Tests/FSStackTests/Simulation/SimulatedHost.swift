@@ -2,6 +2,17 @@ import FSRing
 
 @testable import FSStack
 
+/// Watches what an engine touches while its own code runs: `make scaling`.
+protocol EngineBorder: AnyObject {
+  /// What is made while `body` runs is memory of an engine's core. Returns its result, and the core's number.
+  func make<Result>(_ body: () -> Result) -> (Result, core: Int)
+  /// What `body` makes is memory of a core.
+  func make<Result>(on core: Int, _ body: () -> Result) -> Result
+  /// The code of the engine on a core begins, and ends.
+  func enter(_ core: Int)
+  func leave(_ core: Int)
+}
+
 /// An engine with its owner's part: frames, channels, mailbox, sleep.
 final class SimulatedEngine {
   var engine: Engine
@@ -23,6 +34,24 @@ final class SimulatedEngine {
   var isDue = true
   /// Times that the doorbell was rung.
   var doorbells = 0
+  /// Whether anyone watches, and this engine's number there.
+  nonisolated(unsafe) static var border: (any EngineBorder)?
+  var core = -1
+
+  /// Runs code of the engine.
+  @inline(__always)
+  func inside<Result>(_ body: (inout Engine) -> Result) -> Result {
+    guard let border = Self.border else { return body(&engine) }
+    border.enter(core)
+    defer { border.leave(core) }
+    return body(&engine)
+  }
+
+  /// Makes something that belongs to the engine's core.
+  func make<Result>(_ body: () -> Result) -> Result {
+    guard let border = Self.border else { return body() }
+    return border.make(on: core, body)
+  }
 
   init(_ configuration: EngineConfiguration, frameCount: Int, now: Instant) {
     self.frameCount = frameCount
@@ -112,16 +141,28 @@ final class SimulatedHost {
       configuration.receiveBuffer = options.receiveBuffer
       configuration.softwareSteering = true
       configuration.receiveSideScaling = engineCount > 1 ? options.receiveSideScaling : nil
+      configuration.activeSteering = options.activeSteering
       configuration.congestionAlgorithm = options.congestion
       configuration.ecn = options.ecn
-      let engine = SimulatedEngine(
-        configuration, frameCount: options.transmitFrames, now: now)
+      let engine = Self.makeEngine(configuration, frameCount: options.transmitFrames, now: now)
       let interface = InterfaceConfiguration(
         macAddress: macAddress, mtu: options.mtu, isVirtual: false, transmit: engine.transmit)
-      _ = engine.engine.addInterface(interface)
-      engine.engine.setLocalAddresses([(interface: 0, address: address)])
+      engine.make {
+        _ = engine.engine.addInterface(interface)
+        engine.engine.setLocalAddresses([(interface: 0, address: address)])
+      }
       engines.append(engine)
     }
+  }
+
+  private static func makeEngine(
+    _ configuration: EngineConfiguration, frameCount: Int, now: Instant
+  ) -> SimulatedEngine {
+    let make = { SimulatedEngine(configuration, frameCount: frameCount, now: now) }
+    guard let border = SimulatedEngine.border else { return make() }
+    let (engine, core) = border.make(make)
+    engine.core = core
+    return engine
   }
 
   /// What differs between tests.
@@ -140,5 +181,6 @@ final class SimulatedHost {
     var maximumTransmitRecords = 4096
     /// How the card of hosts with several engines spreads passive flows; nil: it is not known.
     var receiveSideScaling: ReceiveSideScaling?
+    var activeSteering = ActiveSteering()
   }
 }

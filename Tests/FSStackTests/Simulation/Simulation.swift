@@ -1,4 +1,6 @@
-import Testing
+#if canImport(Testing)
+  import Testing
+#endif
 
 @testable import FSStack
 
@@ -173,15 +175,16 @@ final class Simulation {
   /// One round of the engine's loop, in the order of the daemon.
   private func burst(_ engine: SimulatedEngine, of host: Int) {
     engine.isDue = false
-    engine.engine.endSleep()
+    engine.inside { $0.endSleep() }
     let isPlain = (engine.engine.nextDeadline() ?? .never) > now && engine.engine.output.isEmpty
     let received = receive(engine, of: host)
-    _ = engine.engine.receiveLoopback(now: now)
-    let commands = engine.engine.serviceChannels(now: now)
-    engine.engine.advance(to: now)
+    let now = now
+    engine.inside { _ = $0.receiveLoopback(now: now) }
+    let commands = engine.inside { $0.serviceChannels(now: now) }
+    engine.inside { $0.advance(to: now) }
     // Who waited for a slot gets one, and acknowledges what has come meanwhile.
     let hasNewRoom = engine.engine.hasNewRoom
-    engine.engine.finishBurst(now: now)
+    engine.inside { $0.finishBurst(now: now) }
     let frames = engine.takeFrames()
     let isCalled = engine.isControlled
     engine.isControlled = false
@@ -199,7 +202,7 @@ final class Simulation {
     for application in woken { application.wake(in: self) }
     engine.engine.drainReleasedChannels { engine.applications[$0]?.isReleased = true }
     // Frames come back from the kernel at once, and who waits for one gets it in the next burst.
-    if !engine.engine.prepareSleep() || !engine.engine.output.isEmpty
+    if !engine.inside({ $0.prepareSleep() }) || !engine.engine.output.isEmpty
       || engine.engine.loopbackPending > 0
     {
       engine.isDue = true
@@ -209,7 +212,9 @@ final class Simulation {
   private func note(_ found: [String], _ host: Int) {
     guard !found.isEmpty else { return }
     if problems.isEmpty, reportsProblems {
-      Issue.record("at \(milliseconds) ms, \(hosts[host].name): \(found)\(trace)")
+      #if canImport(Testing)
+        Issue.record("at \(milliseconds) ms, \(hosts[host].name): \(found)\(trace)")
+      #endif
     }
     if problems.isEmpty { firstProblem = trace.description }
     problems += found.map { "at \(milliseconds) ms, \(hosts[host].name): \($0)" }
@@ -221,8 +226,9 @@ final class Simulation {
     engine.inbox.removeAll()
     var kept: [[UInt8]] = []
     for frame in frames {
-      let verdict = frame.withUnsafeBytes {
-        engine.engine.receive($0, interface: 0, now: now)
+      let now = now
+      let verdict = frame.withUnsafeBytes { bytes in
+        engine.inside { $0.receive(bytes, interface: 0, now: now) }
       }
       if case .handOver(let other) = verdict {
         hosts[host].engines[other].handedOver.append(frame)
@@ -234,7 +240,10 @@ final class Simulation {
     let handedOver = engine.handedOver
     engine.handedOver.removeAll()
     for frame in handedOver {
-      frame.withUnsafeBytes { engine.engine.receiveHandedOver($0, interface: 0, now: now) }
+      let now = now
+      frame.withUnsafeBytes { bytes in
+        engine.inside { $0.receiveHandedOver(bytes, interface: 0, now: now) }
+      }
     }
     return kept + handedOver
   }

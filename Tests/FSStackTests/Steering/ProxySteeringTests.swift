@@ -86,6 +86,59 @@ import Testing
     #expect(proxy.card.counters.filterMatches == 0)
   }
 
+  /// Without rules, source ports are chosen that the hash leads to their engine: no packet of either kind
+  /// of flow is handed over, as far as the hash reaches all engines.
+  @Test(arguments: [true, false], [2, 3, 8, 12, 16])
+  func portsByTheHash(_ isIPv4: Bool, _ engines: Int) throws {
+    var options = options(engines)
+    options.hasRules = false
+    options.isIPv4 = isIPv4
+    options.activeSteering = .hash
+    let proxy = try ProxyWorkload(engines: engines, options)
+    proxy.run()
+    proxy.end()
+    expectCorrect(proxy)
+    #expect(proxy.total(\.handedOver) == 0 && proxy.arrivals.misplaced == 0)
+    for counters in proxy.counters {
+      #expect(counters.activeOpens > 0 && counters.activeOpens == counters.passiveOpens)
+    }
+  }
+
+  /// 24 engines, of which the hash reaches 16: the ports name the engines after all.
+  @Test func portsByTheHashBeyondItsReach() throws {
+    var options = options(24)
+    options.activeSteering = .hash
+    options.hasRules = false
+    let proxy = try ProxyWorkload(engines: 24, options)
+    proxy.run()
+    proxy.end()
+    expectCorrect(proxy)
+    #expect(proxy.total(\.handedOver) > 0)
+    for counters in proxy.counters { #expect(counters.activeOpens > 0) }
+  }
+
+  /// Half of the table is another than at the start. Once the engines know, they choose ports that lead to
+  /// them by both tables: of new connections to backends nothing is handed over.
+  @Test(arguments: [2, 12])
+  func tableChangedAndNoticed(_ engines: Int) throws {
+    var options = options(engines)
+    options.hasRules = false
+    options.activeSteering = .hash
+    let proxy = try ProxyWorkload(engines: engines, options)
+    let old = proxy.card.table
+    let table = Array(old[1...64] + old[64...])
+    try proxy.card.setTable(table)
+    for engine in proxy.simulation.a.engines {
+      engine.control { $0.setArrivals(proxy.card.receiveSideScaling) }
+    }
+    proxy.run()
+    proxy.end()
+    expectCorrect(proxy)
+    #expect(proxy.arrivals.misplacedActive == 0 && proxy.arrivals.active > 0)
+    #expect(proxy.total(\.handedOver) == proxy.arrivals.misplaced)
+    #expect(proxy.arrivals.misplaced > 0, "the clients' packets")
+  }
+
   /// The device is reset under load and loses its rules; once they are programmed again, nothing is
   /// handed over any more.
   @Test(arguments: [2, 12, 24])

@@ -55,6 +55,10 @@ import Testing
     let toeplitz = ToeplitzHash(key: Self.key)
     defer { toeplitz.deallocate() }
     #expect(toeplitz.hash(flow) == vector.hash)
+    var portless = flow
+    portless.localPort = 0
+    let share = toeplitz.shareOfLocalPort(flow.localPort, isIPv4: flow.local.isIPv4)
+    #expect(toeplitz.hash(portless) ^ share == vector.hash)
     let message = rssMessage(flow)
     #expect(referenceToeplitz(message, key: Self.key) == vector.hash)
     #expect(referenceToeplitz(message.dropLast(4), key: Self.key) == vector.addressHash)
