@@ -48,8 +48,11 @@ var targets: [Target] = [
   // The parts of the shim that need no system call, compiled in through a symlink: an Embedded module
   // cannot be imported.
   .testTarget(name: "FSShimTests"),
-  .testTarget(name: "FSDeviceTests", dependencies: ["FSDevice", "FSStack"]),
-  .testTarget(name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"]),
+  .testTarget(name: "FSDeviceTests", dependencies: ["CardModel", "FSDevice", "FSStack"]),
+  // What a network card with Flow Director answers to ethtool.
+  .target(name: "CardModel", path: "Tests/CardModel"),
+  .testTarget(
+    name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"], exclude: ["Topologies"]),
 
   // Network namespaces and the programs in them, for integration tests, demonstration and benchmark.
   .target(name: "CLaboratory"),
@@ -107,6 +110,17 @@ if Context.environment["FS_FUZZ"] != nil {
     .executableTarget(
       name: "fs-fuzz", dependencies: ["CFuzzer", "FSRing", "FSStack"], path: "Tests/Fuzzing",
       exclude: ["CFuzzer", "Corpus"], sources: ["Driver", "Targets"]),
+  ]
+}
+
+/// `make scaling`: the model of the tests in a program of its own, which needs a build with testing enabled.
+if Context.environment["FS_SCALING"] != nil {
+  targets += [
+    .target(name: "CIsolation", path: "Benchmarks/CIsolation"),
+    .executableTarget(
+      name: "fs-scaling",
+      dependencies: ["CIsolation", "CLaboratory", "FSRing", "FSStack", "Laboratory"],
+      path: "Benchmarks/fs-scaling"),
   ]
 }
 

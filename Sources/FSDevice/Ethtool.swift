@@ -1,11 +1,36 @@
 import CXDP
 import Glibc
 
-/// The ethtool requests that are needed, by ioctl(2): one descriptor, one interface.
-@safe
-struct Ethtool: ~Copyable {
-  private let socket: Int32
-  private let interface: String
+/// Carries out ethtool requests: on a real system `KernelEthtool`, in tests the model of a card.
+public protocol EthtoolTransport: Sendable {
+  /// Carries out a request, whose answer is written over it. Returns 0 or an errno value.
+  func exchange(_ request: UnsafeMutableRawBufferPointer, with interface: String) -> Int32
+}
+
+/// The kernel, by ioctl(2), in the network namespace of the calling thread.
+public struct KernelEthtool: EthtoolTransport {
+  /// Creates a transport.
+  public init() {}
+
+  /// Carries out a request.
+  public func exchange(
+    _ request: UnsafeMutableRawBufferPointer, with interface: String
+  ) -> Int32 {
+    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else { return errno }
+    defer { close(socket) }
+    var argument = unsafe ifreq.named(interface)
+    unsafe argument.ifr_ifru.ifru_data = request.baseAddress?.assumingMemoryBound(
+      to: CChar.self)
+    return unsafe ioctl(socket, UInt(SIOCETHTOOL), &argument) == 0 ? 0 : errno
+  }
+}
+
+/// The ethtool requests that are needed, to one interface. The structures are those of
+/// linux/ethtool.h, as bytes: most of them have a variable length.
+struct Ethtool {
+  let interface: String
+  private let transport: any EthtoolTransport
 
   /// A feature that the device may change.
   struct Feature: Equatable {
@@ -14,13 +39,17 @@ struct Ethtool: ~Copyable {
     var isChangeable: Bool
   }
 
-  init(_ interface: String) throws(DeviceError) {
+  init(_ interface: String, by transport: any EthtoolTransport = KernelEthtool()) {
     self.interface = interface
-    socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard socket >= 0 else { throw .last("open a socket for", interface) }
+    self.transport = transport
   }
 
-  deinit { close(socket) }
+  /// Whether the interface is there.
+  var isPresent: Bool {
+    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_drvinfo>.size)
+    set(&request, 0, UInt32(ETHTOOL_GDRVINFO))
+    return send(&request) || errno != ENODEV
+  }
 
   /// Driver name and position on the bus; both empty for a device without either.
   func driver() -> (name: String, bus: String) {
@@ -29,16 +58,6 @@ struct Ethtool: ~Copyable {
     set(&request, 0, UInt32(ETHTOOL_GDRVINFO))
     guard send(&request) else { return ("", "") }
     return (text(request[4..<36]), text(request[100..<132]))
-  }
-
-  /// Receive queues; nil if the driver does not say.
-  func receiveQueues() -> Int? {
-    // struct ethtool_channels: cmd, max rx, tx, other, combined, then the same of now.
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_channels>.size)
-    set(&request, 0, UInt32(ETHTOOL_GCHANNELS))
-    guard send(&request) else { return nil }
-    let queues = Int(get(request, 20)) + Int(get(request, 32))
-    return queues > 0 ? queues : nil
   }
 
   /// All features, in the kernel's order.
@@ -77,44 +96,43 @@ struct Ethtool: ~Copyable {
     guard send(&request) else { throw .last("switch \(name) \(on ? "on" : "off") on", interface) }
   }
 
-  private func featureNames() -> [String] {
+  private func featureNames() -> [String] { strings(ETH_SS_FEATURES) }
+
+  /// A set of names that the driver or the kernel gives to its numbers.
+  func strings(_ set: ethtool_stringset) -> [String] {
     // struct ethtool_sset_info: cmd, reserved, mask (64 bits), then the count.
     var size = [UInt8](repeating: 0, count: 24)
-    set(&size, 0, UInt32(ETHTOOL_GSSET_INFO))
-    set(&size, 8, UInt32(1) << ETH_SS_FEATURES.rawValue)
+    self.set(&size, 0, UInt32(ETHTOOL_GSSET_INFO))
+    self.set(&size, 8, UInt32(1) << set.rawValue)
     guard send(&size) else { return [] }
     let count = Int(get(size, 16))
     // struct ethtool_gstrings: cmd, set, count, then strings of 32 bytes.
     let length = Int(ETH_GSTRING_LEN)
     var request = [UInt8](repeating: 0, count: 12 + count * length)
-    set(&request, 0, UInt32(ETHTOOL_GSTRINGS))
-    set(&request, 4, ETH_SS_FEATURES.rawValue)
-    set(&request, 8, UInt32(count))
+    self.set(&request, 0, UInt32(ETHTOOL_GSTRINGS))
+    self.set(&request, 4, set.rawValue)
+    self.set(&request, 8, UInt32(count))
     guard send(&request) else { return [] }
     return (0..<count).map { number in
       text(request[(12 + number * length)..<(12 + (number + 1) * length)])
     }
   }
 
-  private func send(_ request: inout [UInt8]) -> Bool {
-    unsafe request.withUnsafeMutableBytes { bytes in
-      var argument = unsafe ifreq.named(interface)
-      unsafe argument.ifr_ifru.ifru_data = bytes.baseAddress?.assumingMemoryBound(
-        to: CChar.self)
-      return unsafe ioctl(socket, UInt(SIOCETHTOOL), &argument) == 0
+  /// Sends a request; false, with errno set, when it is refused.
+  func send(_ request: inout [UInt8]) -> Bool {
+    let code = unsafe request.withUnsafeMutableBytes { bytes in
+      unsafe transport.exchange(bytes, with: interface)
     }
+    errno = code
+    return code == 0
   }
 
-  private func set(_ bytes: inout [UInt8], _ offset: Int, _ value: UInt32) {
-    unsafe bytes.withUnsafeMutableBytes { buffer in
-      unsafe buffer.storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
-    }
+  func set(_ bytes: inout [UInt8], _ offset: Int, _ value: UInt32) {
+    bytes.replaceSubrange(offset..<offset + 4, with: value.nativeBytes)
   }
 
-  private func get(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
-    unsafe bytes.withUnsafeBytes {
-      unsafe $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-    }
+  func get(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
+    ByteView(bytes: bytes[...]).load(offset, as: UInt32.self)
   }
 
   private func text(_ bytes: ArraySlice<UInt8>) -> String {

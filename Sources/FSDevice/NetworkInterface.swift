@@ -12,6 +12,8 @@ public struct NetworkInterface: Sendable {
   public let driver: String
   /// Receive queues, each of which takes one AF_XDP socket.
   public let queueCount: Int
+  /// Receive queues that it can have (`ethtool -L`); not fewer than it has.
+  public let maximumQueueCount: Int
   /// Whether packets may arrive that never were on a wire, so that their checksums may be partial:
   /// just the sum of the pseudo-header, left for a network card to complete.
   public let isVirtual: Bool
@@ -19,6 +21,9 @@ public struct NetworkInterface: Sendable {
   public let macAddress: MACAddress
   /// Bytes of the largest IP packet.
   public let mtu: Int
+
+  /// Whether its queues receive and transmit, and so can be counted to be as many as there are engines.
+  public let hasCombinedQueues: Bool
 
   /// Whether the receive queue of a packet follows from its addresses and ports alone. Virtual
   /// interfaces take the queue of the sender's choice.
@@ -28,13 +33,20 @@ public struct NetworkInterface: Sendable {
   public init(named name: String) throws(DeviceError) {
     let number = unsafe if_nametoindex(name)
     guard number > 0 else { throw .noSuchInterface(name) }
-    let ethtool = try Ethtool(name)
+    let ethtool = Ethtool(name)
     let driver = ethtool.driver()
 
     self.name = name
     index = Int(number)
     self.driver = driver.name
-    queueCount = ethtool.receiveQueues() ?? NetworkInterface.queuesInSysfs(name)
+    let channels = ethtool.channels()
+    let queues = channels.map { $0.receive + $0.combined } ?? 0
+    queueCount = queues > 0 ? queues : NetworkInterface.queuesInSysfs(name)
+    hasCombinedQueues = (channels?.combined ?? 0) > 0
+    // Only those that receive and transmit: the queues of an interface that has separate ones, as veth,
+    // depend on those of its peer.
+    maximumQueueCount =
+      channels.map { $0.combined > 0 ? $0.maximumCombined + $0.receive : queues } ?? queueCount
     isVirtual = NetworkInterface.isVirtual(driver: driver.name, bus: driver.bus)
     (macAddress, mtu) = try NetworkInterface.addressAndMTU(name)
   }
@@ -45,13 +57,60 @@ public struct NetworkInterface: Sendable {
 
   /// Switches those features off, recording each in `journal`.
   public func prepareForXDP(journal: RestoreJournal) throws(DeviceError) {
-    let ethtool = try Ethtool(name)
+    let ethtool = Ethtool(name)
     for feature in ethtool.features()
     where feature.isActive && feature.isChangeable
       && NetworkInterface.featuresInTheWay.contains(feature.name)
     {
-      try journal.record(.feature(interface: name, name: feature.name))
+      try journal.record(.feature(interface: name, name: feature.name, wasOn: true))
       try ethtool.setFeature(feature.name, on: false)
+    }
+  }
+
+  /// Sets the number of queues, recording the old one. `NetworkInterface(named:)` then tells the new one.
+  public func setQueueCount(_ count: Int, journal: RestoreJournal) throws(DeviceError) {
+    let ethtool = Ethtool(name)
+    guard let channels = ethtool.channels(), channels.combined > 0 else {
+      throw .unsupported("\(name) has no queues that can be counted")
+    }
+    let combined = count - channels.receive
+    guard combined > 0, combined <= channels.maximumCombined else {
+      throw .unsupported(
+        "\(name) cannot have \(count) queues; at most \(maximumQueueCount) are possible")
+    }
+    guard combined != channels.combined else { return }
+    try journal.record(.channels(interface: name, count: channels.combined))
+    try ethtool.setCombinedChannels(combined)
+  }
+
+  /// Sets the descriptors of each ring, as far as the card has them, recording what they were.
+  public func setRingSize(_ size: Int, journal: RestoreJournal) throws(DeviceError) {
+    let ethtool = Ethtool(name)
+    guard let rings = ethtool.ringSizes() else {
+      throw .unsupported("the ring sizes of \(name) cannot be set")
+    }
+    let receive = min(size, rings.maximumReceive)
+    let transmit = min(size, rings.maximumTransmit)
+    guard receive != rings.receive || transmit != rings.transmit else { return }
+    try journal.record(
+      .rings(interface: name, receive: rings.receive, transmit: rings.transmit))
+    try ethtool.setRingSizes(receive: receive, transmit: transmit)
+  }
+
+  /// How the card spreads flows over the engines, queue n being engine n's, modulo their number; nil if
+  /// that cannot be computed here.
+  public func receiveSideScaling(engineCount: Int) -> ReceiveSideScaling? {
+    Ethtool(name).receiveSideScaling(engineCount: engineCount)
+  }
+
+  /// Whether the card's hash is of the ports, too, over IPv6.
+  public func hashesPortsOverIPv6() -> Bool { Ethtool(name).hashesPorts(isIPv6: true) }
+
+  /// What the driver counts under these names, the sum where several queues do. Absent names are left out.
+  public func statistics(named names: [String]) -> [(name: String, value: UInt64)] {
+    let all = Ethtool(name).statistics()
+    return names.compactMap { name in
+      all.first { $0.name == name }.map { (name, $0.value) }
     }
   }
 

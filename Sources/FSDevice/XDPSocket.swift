@@ -35,6 +35,8 @@ public final class XDPSocket: @unchecked Sendable {
     /// Packets the kernel may transmit in one system call, on Linux 6.17 and later; nil: a ring
     /// full. Earlier kernels take 32.
     public var transmitBudget: Int?
+    /// NUMA node for the frames; nil: that of the thread that opens the socket.
+    public var node: Int?
 
     /// Creates the configuration for an interface with this MTU.
     public init(mtu: Int) {
@@ -94,7 +96,8 @@ public final class XDPSocket: @unchecked Sendable {
     let receiveFrames = XDPSocket.powerOfTwo(configuration.receiveFrames)
     let transmitFrames = XDPSocket.powerOfTwo(configuration.transmitFrames)
     let memory = try FrameMemory(
-      size: (receiveFrames + transmitFrames) * configuration.frameSize, for: interface.name)
+      size: (receiveFrames + transmitFrames) * configuration.frameSize, node: configuration.node,
+      for: interface.name)
     let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
     unsafe core.initialize(to: Core())
 

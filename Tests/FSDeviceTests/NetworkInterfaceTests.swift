@@ -29,7 +29,7 @@ import Testing
     let path = temporaryFile()
     let stripping = { () throws -> Bool in
       try network.host {
-        let features = try Ethtool("fsdev0").features()
+        let features = Ethtool("fsdev0").features()
         return features.contains { $0.name == "rx-vlan-hw-parse" && $0.isActive }
       }
     }
