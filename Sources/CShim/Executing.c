@@ -17,7 +17,7 @@ extern char **environ;
 
 /// Variables that a program keeps when it runs itself anew.
 static const char *const kept_names[] = {"LD_PRELOAD", "FSD_RUNTIME_DIR", "FSD_VERBOSE",
-                                         "FSD_SPIN_MICROSECONDS", "FSD_LOOPBACK"};
+                                         "FSD_SPIN_MICROSECONDS", "FSD_LOOPBACK", "FSD_PIN"};
 enum { KEPT_COUNT = sizeof kept_names / sizeof *kept_names };
 /// NAME=value as the process began with it; null for those that were not set.
 static char *kept[KEPT_COUNT];

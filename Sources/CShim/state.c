@@ -11,6 +11,7 @@ static pthread_key_t thread_key;
 static int thread_key_exists;
 static int is_verbose;
 static bool is_accelerating_loopback;
+static bool is_pinning;
 static struct sockaddr_un control_address;
 static socklen_t control_address_length;
 
@@ -76,9 +77,12 @@ void fs_register_handlers(void) {
   pthread_atfork(fork_prepare, fork_parent, fork_child);
   is_verbose = is_set("FSD_VERBOSE");
   is_accelerating_loopback = is_set("FSD_LOOPBACK");
+  is_pinning = is_set("FSD_PIN");
 }
 
 bool fs_accelerates_loopback(void) { return is_accelerating_loopback; }
+
+bool fs_pins_threads(void) { return is_pinning; }
 
 void fs_remember_thread(void) {
   if (thread_key_exists) pthread_setspecific(thread_key, &fs_tls);

@@ -35,7 +35,8 @@ public struct ControlMessage: BitwiseCopyable {
   public var addressLow: UInt64
   /// Geometry of the memory in a `channel` reply.
   public var geometry: ChannelGeometry
-  /// Port at this host's end of the connection: `adopt`, `surrender`, `disown`.
+  /// Port at this host's end of the connection: `adopt`, `surrender`, `disown`. The processor to which the
+  /// thread shall be bound: `channel` reply with `ControlFlags.pin`.
   public var localPort: UInt16
   /// Port at the peer's end.
   public var remotePort: UInt16
@@ -148,4 +149,7 @@ public enum ControlFlags {
   /// `listen` and `route` requests: the process wants connections within this host, too, to be
   /// accelerated (FSD_LOOPBACK).
   public static let loopback: UInt32 = 8
+  /// `channel` request: the thread wants to be bound to a processor (FSD_PIN), and shall have an engine by
+  /// that. In the reply: it shall bind itself to `localPort`.
+  public static let pin: UInt32 = 16
 }

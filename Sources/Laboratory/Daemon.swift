@@ -17,6 +17,9 @@ public final class Daemon: Sendable {
     try DaemonStatistics(json: host.runDaemonCommand(["stats", "--json"]))
   }
 
+  /// What `fsd status` shows.
+  public func status() throws -> String { try host.runDaemonCommand(["status"]) }
+
   /// The listeners that `fsd status --json` shows.
   public func listeners() throws -> [AcceleratedListener] {
     struct Status: Decodable { var listeners: [AcceleratedListener] }
@@ -76,15 +79,19 @@ public struct AcceleratedListener: Decodable, Sendable {
 
 extension NetworkHost {
   /// Starts the daemon on `interfaces` in the foreground and waits until it answers. Without one
-  /// when the laboratory uses the kernel: then this does nothing.
+  /// when the laboratory uses the kernel: then this does nothing. `options` are further ones of
+  /// `fsd start`, `environment` is the daemon's.
   @discardableResult
-  public func startDaemon(interfaces: [String], cores: String? = nil) throws -> Daemon? {
+  public func startDaemon(
+    interfaces: [String], cores: String? = nil, options: [String] = [],
+    environment: [String: String] = [:]
+  ) throws -> Daemon? {
     guard !laboratory.usesKernel else { return nil }
     var arguments = [laboratory.artifacts.daemon, "start", "--foreground"]
     arguments += ["--runtime-dir", runtimeDirectory]
     for interface in interfaces { arguments += ["--iface", interface] }
     if let cores { arguments += ["--cores", cores] }
-    let process = try start(arguments)
+    let process = try start(arguments + options, environment: environment)
     let answers = try waitUntil(seconds: 15, every: 0.05) {
       guard process.isRunning else {
         throw LaboratoryError(

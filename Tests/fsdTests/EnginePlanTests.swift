@@ -8,9 +8,13 @@ import Testing
     queues: [Int], available: [Int], chosen: [Int]? = nil,
     placement: IdlePolicy.Placement? = nil, siblings: [Int: [Int]] = [:]
   ) -> EnginePlan {
-    EnginePlan.make(
-      interfaces: queues.enumerated().map { ("eth\($0)", $1) }, available: available,
-      chosen: chosen, placement: placement, siblings: siblings)
+    let topology = Topology(
+      processors: available.map {
+        Topology.Processor(number: $0, siblings: siblings[$0] ?? [$0], node: 0)
+      })
+    return EnginePlan.make(
+      interfaces: queues.enumerated().map { ("eth\($0)", $1) }, topology: topology,
+      chosen: chosen, placement: placement)
   }
 
   @Test func interfaceWithTheFewestQueuesLimits() {
@@ -95,7 +99,7 @@ import Testing
       ["start", "--iface", "a", "--cores", "x"],
       ["start", "--iface", "a", "--mode", "fast"],
       ["start", "--iface", "a", "--congestion", "bbr"],
-      ["start", "--iface", "a", "--ecn", "yes"],
+      ["start", "--iface", "a", "--ecn", "yes"], ["start", "--iface", "a", "--ring-size", "1"],
       ["start", "--iface", "a", "--spin-microseconds", "-1"],
       ["start", "--iface", "a", "--spin-microseconds", "2000000"], ["nothing"],
       ["stats", "--fast"],

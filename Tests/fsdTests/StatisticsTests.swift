@@ -83,7 +83,7 @@ private func number(_ value: JSON?, _ path: String...) -> Int64? {
     let now = report()
     let text = StatisticsView.render(now, since: nil)
     #expect(text.contains("engine 0  engine 1  total"))
-    #expect(text.contains("packets in                 100     1,000  1,100"))
+    #expect(text.contains("packets in                   100     1,000  1,100"))
     #expect(text.contains("connections: established 10"))
     #expect(text.contains("tcp_checksum 6"))
     #expect(text.contains("eth0 queue 1: zero-copy, 1,000 in, 0 out, receive_ring_full 1"))
@@ -93,7 +93,37 @@ private func number(_ value: JSON?, _ path: String...) -> Int64? {
       uptimeNanoseconds: 7_000_000_000)
     let rates = StatisticsView.render(later, since: now)
     #expect(rates.contains("per second"))
-    #expect(rates.contains("packets in                 100         0    100"))
+    #expect(rates.contains("packets in                   100         0    100"))
+  }
+
+  /// The counters of the original: accepts common, packets passed and steered, filter hits and misses.
+  @Test func originalCounters() {
+    var strays = snapshot(0, frames: 100)
+    strays.engine.counters.handedOver = 30
+    strays.engine.counters.listenLookupsLocal = 5
+    strays.engine.counters.listenLookupsGlobal = 6
+    let report = StatisticsReport.make(
+      engines: [strays, snapshot(1, frames: 1000)], programs: [],
+      interfaces: [
+        ("eth0", [("fdir_match", 70), ("fdir_miss", 8), ("rx_packets", 9)]), ("veth0", []),
+      ], acceptsCommon: 4, uptimeNanoseconds: 1)
+    let steering = report["engines"]?.elements[0]["steering"]
+    #expect(number(steering, "passed_total") == 100 && number(steering, "steered_local") == 70)
+    // Two found the ring full.
+    #expect(number(steering, "steered_remote") == 28 && number(steering, "steered_error") == 2)
+    #expect(number(report, "total", "steering", "passed_total") == 1100)
+    #expect(number(report, "total", "listen_lookups_local") == 5)
+    #expect(number(report, "total", "listen_lookups_global") == 6)
+    #expect(number(report, "accepts_common") == 4)
+    #expect(
+      report["filters"]?["eth0"]
+        == .object([.init("hits", .number(70)), .init("misses", .number(8))])
+    )
+    #expect(report["filters"]?["veth0"] == .object([]))
+    let text = StatisticsView.render(report, since: nil)
+    #expect(text.contains("eth0: 70 filter hits, 8 misses") && !text.contains("veth0"))
+    #expect(text.contains("accepts common (by way of the kernel): 4"))
+    #expect(text.contains("packets steered remote"))
   }
 
   @Test func numbersAreGrouped() {

@@ -112,6 +112,10 @@ void fs_report(int what, long number) __attribute__((visibility("hidden")));
 /// engine, too.
 bool fs_accelerates_loopback(void) __attribute__((visibility("hidden")));
 
+/// Whether FSD_PIN was set when the process began: a thread that gets a channel binds itself to the processor
+/// that the daemon names.
+bool fs_pins_threads(void) __attribute__((visibility("hidden")));
+
 /// Connects to the daemon's socket, in the directory that FSD_RUNTIME_DIR named when the process
 /// began, else /run/fsd. The descriptor, or -errno.
 int fs_control_connect(void) __attribute__((visibility("hidden")));

@@ -119,6 +119,14 @@ static inline int fs_sys_current_cpu(void) {
   return fs_syscall(SYS_getcpu, (long)&cpu, 0, 0, 0, 0, 0) < 0 ? 0 : (int)cpu;
 }
 
+/// Binds the calling thread to a processor.
+static inline int fs_sys_bind_thread(unsigned cpu) {
+  unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
+  if (cpu >= 1024) return -EINVAL;
+  mask[cpu / (8 * sizeof *mask)] = 1ul << cpu % (8 * sizeof *mask);
+  return (int)fs_syscall(SYS_sched_setaffinity, 0, sizeof mask, (long)mask, 0, 0, 0);
+}
+
 static inline int fs_sys_eventfd(unsigned value, int flags) {
   return (int)fs_syscall(SYS_eventfd2, value, flags, 0, 0, 0, 0);
 }

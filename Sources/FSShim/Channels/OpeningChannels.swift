@@ -76,6 +76,8 @@ extension ChannelTable {
     if let exactEngine {
       message.engine = exactEngine
       message.flags = ControlFlags.exactEngine
+    } else if fs_pins_threads() {
+      message.flags = ControlFlags.pin
     }
     var reply = ControlConnection.Reply()
     guard ControlConnection.request(message, descriptor: -1, &reply) else { return -1 }
@@ -84,6 +86,10 @@ extension ChannelTable {
     else {
       reply.closeDescriptors()
       return -1
+    }
+    if reply.message.flags & ControlFlags.pin != 0 {
+      // Refused by the application's limits it runs where it may.
+      _ = fs_sys_bind_thread(UInt32(reply.message.localPort))
     }
     // All pools together hold a small part of what the process may have.
     let descriptors = Int(fs_sys_descriptor_limit()) / 8

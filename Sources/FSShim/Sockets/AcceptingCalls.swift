@@ -33,16 +33,66 @@ public func fs_accept(
   }
 }
 
+/// Whence an accepted connection came.
+enum AcceptSource: UInt8 {
+  /// The thread's own channel.
+  case own
+  /// Another channel of the process.
+  case other
+  /// The kernel's queue.
+  case kernel
+
+  /// Who is asked first when this one has just given a connection.
+  @inline(__always)
+  var next: AcceptSource {
+    switch self {
+    case .own: .other
+    case .other: .kernel
+    case .kernel: .own
+    }
+  }
+}
+
+/// The sources take turns, so that none starves behind one that always has something. Of the kernel's queue
+/// that is known from epoll sets that watch it; else it is asked when no other has anything.
 private func acceptNow(
   _ fd: Int32, _ record: Int32, _ listener: SocketPointer,
   _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?,
   _ flags: Int32
 ) -> Int64 {
-  let own = threadChannel()
-  if own >= 0 {
-    let result = acceptFrom(own, record, listener, address, length, flags)
-    if result != failure(EAGAIN) { return result }
+  let pointer = ListenerTable.at(record)
+  var source = pointer.pointee.lastAccept.next
+  for _ in 0..<3 {
+    var result = failure(EAGAIN)
+    switch source {
+    case .own:
+      let own = threadChannel()
+      if own >= 0 { result = acceptFrom(own, record, listener, address, length, flags) }
+    case .other:
+      result = acceptFromOthers(record, listener, address, length, flags)
+    case .kernel:
+      if pointer.pointee.isKernelReadable {
+        result = acceptFromKernel(fd, record, listener, address, length, flags)
+      }
+    }
+    if result != failure(EAGAIN) {
+      if result >= 0 { pointer.pointee.lastAccept = source }
+      return result
+    }
+    source = source.next
   }
+  // Watched through an epoll set, the kernel's side reports itself.
+  guard listener.pointee.firstLink == 0 else { return failure(EAGAIN) }
+  return acceptFromKernel(fd, record, listener, address, length, flags)
+}
+
+/// From channels that are not the thread's own, if they have anything.
+@inline(__always)
+private func acceptFromOthers(
+  _ record: Int32, _ listener: SocketPointer, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ length: UnsafeMutablePointer<socklen_t>?, _ flags: Int32
+) -> Int64 {
+  let own = threadChannel()
   for word in 0..<4 {
     var bits = ListenerTable.at(record).pointee.channels[word]
     while bits != 0 {
@@ -55,11 +105,7 @@ private func acceptNow(
       if result != failure(EAGAIN) { return result }
     }
   }
-  // Watched through an epoll set, the kernel's side reports itself.
-  guard
-    ListenerTable.at(record).pointee.isKernelReadable || listener.pointee.firstLink == 0
-  else { return failure(EAGAIN) }
-  return acceptFromKernel(fd, record, listener, address, length, flags)
+  return failure(EAGAIN)
 }
 
 /// Takes an engine's connection, and gives it a descriptor.

@@ -7,6 +7,8 @@ struct Listener {
   var isUsed = false
   /// The daemon of `controlGeneration` knows it, as `number`.
   var isRegistered = false
+  /// Whence the last connection came.
+  var lastAccept = AcceptSource.kernel
   /// The kernel's socket has been reported readable, and has not been found empty since.
   var isKernelReadable = false
   var socket: UInt32

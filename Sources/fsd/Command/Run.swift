@@ -12,6 +12,12 @@ struct Run: ParsableCommand {
         fsd run -- nginx -c /etc/nginx/nginx.conf
       """)
 
+  @Flag(
+    help: ArgumentHelp(
+      "Bind each thread that accepts or connects to its engine's processor, or one beside it. Nothing else "
+        + "changes a program's affinity."))
+  var pin = false
+
   @OptionGroup var runtime: RuntimeOptions
 
   @Argument(parsing: .captureForPassthrough, help: "The command and its arguments.")
@@ -20,10 +26,18 @@ struct Run: ParsableCommand {
   func run() throws {
     var command = command
     var directory = runtime.directory
+    var pin = pin
     // Passthrough takes everything from the first unknown word on, `--` included.
-    if directory == nil, command.first == "--runtime-dir", command.count >= 2 {
-      directory = command[1]
-      command.removeFirst(2)
+    while true {
+      if directory == nil, command.first == "--runtime-dir", command.count >= 2 {
+        directory = command[1]
+        command.removeFirst(2)
+      } else if command.first == "--pin" {
+        pin = true
+        command.removeFirst()
+      } else {
+        break
+      }
     }
     if command.first == "--" { command.removeFirst() }
     guard let program = command.first else {
@@ -32,6 +46,7 @@ struct Run: ParsableCommand {
     let library = try Library.find()
     let present = Environment.value("LD_PRELOAD").map { ":" + $0 } ?? ""
     unsafe setenv("LD_PRELOAD", library + present, 1)
+    if pin { unsafe setenv("FSD_PIN", "1", 1) }
     if let directory {
       unsafe setenv(RuntimePaths.variable, try RuntimePaths.absolute(directory), 1)
     }

@@ -28,8 +28,16 @@ struct Start: ParsableCommand {
   var mode: AttachMode = .auto
 
   @Option(
-    help: "merged: engines share processors with applications; split: they have their own.")
+    help: ArgumentHelp(
+      "merged: engines share processors with applications; split: they have a hyper-thread of each "
+        + "core, or processors of their own (default: by the machine's topology)."))
   var placement: PlacementChoice = .auto
+
+  @Option(
+    help: ArgumentHelp(
+      "Descriptors of each ring of the card (ethtool -G), as far as it has them; restored at the end.",
+      valueName: "number"))
+  var ringSize: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -122,6 +130,9 @@ struct Start: ParsableCommand {
     if let spinMicroseconds, spinMicroseconds > 1_000_000 {
       throw ValidationError("--spin-microseconds is at most 1000000.")
     }
+    if let ringSize, !(64...65536).contains(ringSize) {
+      throw ValidationError("--ring-size is between 64 and 65536.")
+    }
     if let cores, case .failure(let invalid) = CoreList.parse(cores) {
       throw ValidationError("--cores: \(invalid.description).")
     }
@@ -131,7 +142,8 @@ struct Start: ParsableCommand {
     let options = DaemonOptions(
       interfaces: interfaces,
       cores: try cores.map { try CoreList.parse($0).get().processors },
-      attach: mode.preference, placement: placement.fixed, congestion: congestion.algorithm,
+      attach: mode.preference, placement: placement.fixed, ringSize: ringSize,
+      congestion: congestion.algorithm,
       ecn: ecn.policy,
       spinMicroseconds: spinMicroseconds, paths: try runtime.paths(),
       directoryIsOurs: directoryIsOurs, logFile: logFile)
@@ -161,6 +173,7 @@ struct Start: ParsableCommand {
     if let cores { list += ["--cores", cores] }
     list += ["--mode", mode.rawValue, "--placement", placement.rawValue]
     list += ["--congestion", congestion.rawValue, "--ecn", ecn.rawValue]
+    if let ringSize { list += ["--ring-size", String(ringSize)] }
     if let spinMicroseconds { list += ["--spin-microseconds", String(spinMicroseconds)] }
     if let logFile { list += ["--log", logFile] }
     return list

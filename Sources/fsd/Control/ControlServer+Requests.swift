@@ -100,9 +100,13 @@ extension ControlServer {
       reply.message.status = EMFILE
       return
     }
-    let local = services.placement.engine(forProcessor: Int(message.argument)) {
-      channelCount(onEngine: $0)
-    }
+    let wantsPin = message.flags & ControlFlags.pin != 0
+    let pinned = wantsPin ? services.placement.pinned { ownChannelCount(onEngine: $0) } : nil
+    let local =
+      pinned?.engine
+      ?? services.placement.engine(forProcessor: Int(message.argument)) {
+        channelCount(onEngine: $0)
+      }
     let isExact = message.flags & ControlFlags.exactEngine != 0
     let index = isExact ? Int(message.engine) : local
     guard services.engines.indices.contains(index) else {
@@ -118,6 +122,10 @@ extension ControlServer {
       reply.message.engine = UInt32(index)
       reply.message.argument = UInt32(truncatingIfNeeded: services.engines[index].processor)
       reply.message.channel = UInt32(connection.channels.count)
+      if let pinned {
+        reply.message.flags = ControlFlags.pin
+        reply.message.localPort = UInt16(truncatingIfNeeded: pinned.processor)
+      }
       reply.message.geometry = channel.geometry
       reply.descriptors = [memory, channel.applicationWake.descriptor, channel.doorbell.descriptor]
       connection.channels.append(
@@ -126,6 +134,13 @@ extension ControlServer {
     } catch {
       Log.note("process \(connection.peer.process): no channel: \(error)")
       reply.message.status = error.code
+    }
+  }
+
+  /// Without those that processes have on engines that asked for them.
+  private func ownChannelCount(onEngine index: Int) -> Int {
+    connections.values.reduce(0) { count, connection in
+      count + connection.channels.count { $0.engine == index && !$0.remote }
     }
   }
 

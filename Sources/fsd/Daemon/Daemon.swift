@@ -15,14 +15,17 @@ final class Daemon {
   private var devices: [ManagedDevice] = []
   private var engines: [EngineThread] = []
   private var plan = EnginePlan(processors: [], placement: .merged)
+  private var topology = Topology(processors: [])
   private var network: NetworkMirror?
   private var paths: PathDirectory?
   private var activePorts: ActivePorts?
+  private var steering: CardSteering?
+  private var monitor: EthtoolMonitor?
   private var server: ControlServer?
   private var ticks: UInt64 = 0
 
-  /// Seconds between two looks for kernel sockets among the active ports.
-  private static let activePortsPeriod: UInt64 = 10
+  /// Seconds between two looks for kernel sockets among the active ports, and at the cards.
+  private static let reviewPeriod: UInt64 = 10
 
   private init(_ options: DaemonOptions) throws(SystemError) {
     self.options = options
@@ -56,18 +59,17 @@ final class Daemon {
     let journal = RestoreJournal(path: options.paths.journal)
     for sentence in try journal.undoStale() { Log.note(sentence) }
     teardown.add { for sentence in journal.undo() { Log.note(sentence) } }
-    let interfaces = try Preflight.interfaces(options.interfaces)
-    plan = try makePlan(interfaces)
+    let interfaces = try prepareInterfaces(journal)
     let configuration = EngineConfiguration(
       engineIndex: 0, engineCount: plan.processors.count, secret: (0, 0, 0, 0))
-    for interface in interfaces { try interface.prepareForXDP(journal: journal) }
     try ReservedPorts.reserve(configuration.activePorts, journal: journal)
     try openDevices(interfaces)
-    try startEngines(interfaces)
+    try startEngines()
     try startNetwork(interfaces, activePorts: configuration.activePorts)
     for device in devices { try device.open() }
     teardown.add { [devices] in for device in devices { device.shut() } }
     try startServer()
+    for device in devices { bindQueues(of: device.interface, journal) }
   }
 
   private func takeRuntimeDirectory() throws {
@@ -105,18 +107,68 @@ final class Daemon {
     _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
-  private func makePlan(_ interfaces: [NetworkInterface]) throws -> EnginePlan {
-    let available = try ProcessorSet.allowed().members
-    let chosen = try options.cores.map { try Preflight.processors($0) }
-    let plan = EnginePlan.make(
-      interfaces: interfaces.map { ($0.name, $0.queueCount) }, available: available,
-      chosen: chosen, placement: options.placement, siblings: Topology.siblings(of: available))
-    return plan
+  /// What has to be done to the cards before their XDP programs, in the order in which they can bear it:
+  /// features in the way off, queues, ring sizes, flow rules. Each may reset the card.
+  private func prepareInterfaces(_ journal: RestoreJournal) throws -> [NetworkInterface] {
+    var interfaces = try Preflight.interfaces(options.interfaces)
+    plan = try makePlan(interfaces.map { ($0.name, $0.maximumQueueCount) })
+    for position in interfaces.indices {
+      let interface = interfaces[position]
+      try interface.prepareForXDP(journal: journal)
+      if interface.hasCombinedQueues { setQueues(interface, journal) }
+      if let size = options.ringSize {
+        do throws(DeviceError) {
+          try interface.setRingSize(size, journal: journal)
+        } catch {
+          Log.note("\(interface.name): the rings stay as they are: \(error)")
+        }
+      }
+      interfaces[position] = try NetworkInterface(named: interface.name)
+    }
+    // Where queues could not be had there are fewer engines.
+    plan = try makePlan(interfaces.map { ($0.name, $0.queueCount) })
+    steering = try CardSteering(
+      interfaces, engineCount: plan.processors.count, journal: journal)
+    return interfaces
+  }
+
+  private func setQueues(_ interface: NetworkInterface, _ journal: RestoreJournal) {
+    do throws(DeviceError) {
+      try interface.setQueueCount(plan.processors.count, journal: journal)
+    } catch {
+      Log.note("\(interface.name): the queues stay as they are: \(error)")
+    }
+  }
+
+  /// Interrupts, and the queues that processors send through. Both only tune.
+  private func bindQueues(of interface: NetworkInterface, _ journal: RestoreJournal) {
+    guard interface.followsFlowHash else { return }
+    do throws(DeviceError) {
+      let bound = try QueueAffinity(interface: interface.name).bind(
+        processors: (0..<interface.queueCount).map { plan.processor(ofQueue: $0) },
+        journal: journal)
+      Log.note(
+        "\(interface.name): bound \(bound.interrupts) interrupts and \(bound.transmitQueues) transmit queues"
+      )
+    } catch {
+      Log.note("\(interface.name): its interrupts stay where they are: \(error)")
+    }
+  }
+
+  private func makePlan(_ queues: [EnginePlan.Interface]) throws -> EnginePlan {
+    topology = Topology(of: try ProcessorSet.allowed().members)
+    return EnginePlan.make(
+      interfaces: queues, topology: topology,
+      chosen: try options.cores.map { try Preflight.processors($0) }, placement: options.placement,
+      node: options.interfaces.lazy.compactMap { Topology.node(ofInterface: $0) }.first)
   }
 
   private func openDevices(_ interfaces: [NetworkInterface]) throws {
     for interface in interfaces {
-      let device = try ManagedDevice(interface, attach: options.attach)
+      let nodes = (0..<interface.queueCount).map {
+        topology.node(of: plan.processor(ofQueue: $0))
+      }
+      let device = try ManagedDevice(interface, attach: options.attach, nodes: nodes)
       devices.append(device)
       teardown.add { device.close() }
       if let refusal = device.program.nativeRefusal {
@@ -128,7 +180,7 @@ final class Daemon {
 
 // Engines.
 extension Daemon {
-  private func startEngines(_ interfaces: [NetworkInterface]) throws {
+  private func startEngines() throws {
     let count = plan.processors.count
     let frameSize = devices.map { $0.sockets[0].frameSize }.max() ?? 2048
     let doorbells = try (0..<count).map { _ in try EngineDoorbell() }
@@ -145,8 +197,9 @@ extension Daemon {
         engineIndex: index, engineCount: count, secret: secret)
       configuration.congestionAlgorithm = options.congestion
       configuration.ecn = options.ecn
-      configuration.softwareSteering =
-        count > 1 && interfaces.contains { !$0.followsFlowHash }
+      configuration.softwareSteering = steering?.isSoftware ?? false
+      configuration.receiveSideScaling = steering?.scaling
+      configuration.activeSteering = steering?.active ?? ActiveSteering()
       let peers = EngineLoop.Peers(
         incoming: rings.compactMap { $0[index] }, outgoing: rings[index], doorbells: doorbells)
       let engine = try EngineThread(
@@ -206,8 +259,26 @@ extension Daemon {
     // What changed before the mirror was there.
     for link in network.links.values { paths.linkChanged(link) }
     _ = try loop.add(network.descriptor) { [unowned self] in followNetwork() }
+    followCards()
     _ = try loop.add(outbox.event.descriptor.number) { [unowned self] in
       for notice in outbox.take() { server?.handle(notice) }
+    }
+  }
+
+  /// Cards are looked at again when the kernel says that ethtool has changed something, when a link comes
+  /// up, and from time to time, as older kernels say nothing of hash and rules.
+  private func followCards() {
+    guard steering?.needsReview == true else { return }
+    do throws(DeviceError) {
+      let monitor = try EthtoolMonitor()
+      _ = try? loop.add(monitor.descriptor) { [unowned self] in
+        let changed = monitor.changedInterfaces()
+        let ours = devices.contains { changed?.contains($0.interface.index) ?? true }
+        if ours { steering?.review(engines) }
+      }
+      self.monitor = monitor
+    } catch {
+      Log.note("changes of the cards are noticed later: \(error)")
     }
   }
 
@@ -227,7 +298,11 @@ extension Daemon {
     var routesChanged = false
     for change in network.processNotifications() {
       switch change {
-      case .link(let link): paths.linkChanged(link)
+      case .link(let link):
+        paths.linkChanged(link)
+        if link.isUp, devices.contains(where: { $0.interface.index == link.index }) {
+          steering?.review(engines)
+        }
       case .linkRemoved(let index): noteLoss(ofLink: index)
       case .addresses: addressesChanged = true
       case .neighbour(let interface, let address, let macAddress):
@@ -264,8 +339,7 @@ extension Daemon {
         engines: engines, listeners: ListenerTable(engines: engines, steering: steering),
         paths: paths,
         placement: EnginePlacement(
-          processors: plan.processors,
-          siblings: Topology.siblings(of: try ProcessorSet.allowed().members)),
+          processors: plan.processors, siblings: topology.siblings, placement: plan.placement),
         status: { [unowned self] in status() }, statistics: { [unowned self] in statistics() },
         kernelSockets: { orders throws(DeviceError) in try KernelConnection.make(orders) },
         expectKernelFlow: { [unowned self] in expectKernelFlow($0) },
@@ -293,7 +367,9 @@ extension Daemon {
     ticks += 1
     for engine in engines { engine.ensureProgress() }
     server?.tick()
-    if ticks % Self.activePortsPeriod == 0 { activePorts?.review() }
+    guard ticks % Self.reviewPeriod == 0 else { return }
+    activePorts?.review()
+    if steering?.needsReview == true { steering?.review(engines) }
   }
 
   private func statistics() -> JSON {
@@ -305,22 +381,40 @@ extension Daemon {
           device.program.counters().entries.map { (Fields.snakeCase($0.name), $0.value) }
         )
       },
-      handOvers: server?.handOvers ?? KernelHandOverCounters(), held: server?.held.count ?? 0,
+      interfaces: devices.map { device in
+        (
+          device.interface.name,
+          device.interface.statistics(named: ["fdir_match", "fdir_miss", "fdir_overflow"])
+        )
+      },
+      acceptsCommon: acceptsCommon(), handOvers: server?.handOvers ?? KernelHandOverCounters(),
+      held: server?.held.count ?? 0,
       uptimeNanoseconds: MonotonicClock.now - started)
+  }
+
+  /// Connections that running programs have accepted by way of the kernel.
+  private func acceptsCommon() -> UInt64 {
+    let processes = Set(
+      server?.connections.values.filter(\.isApplication).map(\.peer.process) ?? [])
+    return processes.reduce(0) { sum, process in
+      let counters = try? FallbackCounters(process: process)
+      return sum + (counters?.count(ofReasonBeginning: "accept:") ?? 0)
+    }
   }
 
   private func status() -> JSON {
     guard let server, let paths else { return .null }
     return StatusReport.make(
       directory: options.paths.directory, uptimeNanoseconds: MonotonicClock.now - started,
-      interfaces: zip(paths.interfaces, devices).map { interface, device in
-        StatusReport.Interface(
+      interfaces: zip(paths.interfaces, devices).enumerated().map { position, both in
+        let (interface, device) = both
+        return StatusReport.Interface(
           interface: interface, driver: device.interface.driver, queues: device.sockets.count,
           mode: device.modes, attach: device.program.attachMode.rawValue,
           addresses: paths.localAddresses().filter { $0.interface == interface.number }
-            .map(\.address))
+            .map(\.address), steering: steering?.report(position) ?? .null)
       },
-      engines: plan, server: server)
+      engines: plan, topology: topology, server: server)
   }
 
   /// A line for each interface, and what is worth knowing beside.

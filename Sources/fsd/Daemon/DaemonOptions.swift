@@ -10,6 +10,8 @@ struct DaemonOptions: Sendable {
   var attach: XDPProgram.AttachPreference
   /// Where engines run in relation to applications; nil: chosen.
   var placement: IdlePolicy.Placement?
+  /// Descriptors of each of the cards' rings; nil: as they are.
+  var ringSize: Int?
   /// Congestion control of connections that do not choose one.
   var congestion: CongestionAlgorithm
   var ecn: ECNPolicy

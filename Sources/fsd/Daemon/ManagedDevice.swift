@@ -10,9 +10,10 @@ final class ManagedDevice {
   /// Addresses that the XDP program knows.
   private var addresses: Set<IPAddress> = []
 
-  /// Attaches the program and opens the sockets. Nothing is redirected yet.
+  /// Attaches the program and opens the sockets, the memory of each on the NUMA node of its queue's
+  /// engine. Nothing is redirected yet.
   init(
-    _ interface: NetworkInterface, attach: XDPProgram.AttachPreference
+    _ interface: NetworkInterface, attach: XDPProgram.AttachPreference, nodes: [Int?]
   ) throws(DeviceError) {
     self.interface = interface
     let program = try XDPProgram(interface: interface, prefer: attach)
@@ -20,10 +21,12 @@ final class ManagedDevice {
     var sockets: [XDPSocket] = []
     do throws(DeviceError) {
       for queue in 0..<interface.queueCount {
+        var configuration = XDPSocket.Configuration(mtu: interface.mtu)
+        configuration.node = nodes[queue]
         sockets.append(
           try XDPSocket(
             interface: interface, queue: queue, attachMode: program.attachMode,
-            configuration: XDPSocket.Configuration(mtu: interface.mtu)))
+            configuration: configuration))
       }
     } catch {
       for socket in sockets { socket.close() }

@@ -3,9 +3,12 @@ import Synchronization
 /// How other threads of the daemon wake an engine: it says that it is about to sleep, fences, looks
 /// at its rings once more and sleeps; they publish, fence and write only if it said so.
 final class EngineDoorbell: Sendable {
+  // Made by one thread and used by many: the word has its cache lines to itself.
+  private let spaceBefore = InlineArray<16, UInt64>(repeating: 0)
   private let sleeping = Atomic<Bool>(false)
   /// In the engine's epoll set.
   let event: EventDescriptor
+  private let spaceAfter = InlineArray<16, UInt64>(repeating: 0)
 
   init() throws(SystemError) {
     event = try EventDescriptor()

@@ -190,6 +190,11 @@ extension EngineThread {
     perform { loop in for destination in destinations { loop.engine.removePath(destination) } }
   }
 
+  /// The cards' hash leads elsewhere now, or nil: as at the start.
+  func setArrivals(_ scaling: ReceiveSideScaling?) {
+    perform { $0.engine.setArrivals(scaling) }
+  }
+
   func advanceRouteGeneration() {
     perform { $0.engine.advanceRouteGeneration() }
   }

@@ -14,7 +14,7 @@ final class HandOverRing: Sendable {
   }
 
   /// Frames that fit.
-  static let capacity: UInt32 = 512
+  static let capacity: UInt32 = 2048
   private static let slotHeader = 16
 
   /// Longest frame.

@@ -25,10 +25,4 @@ struct IdlePolicy: Equatable, Sendable {
   /// Time of one round without work that counts at most. In the merged placement a round may
   /// contain another thread's whole time slice, which is no reason to sleep.
   static let roundLimit: UInt64 = 5_000
-
-  /// The placement that fits when the user has not chosen: engines that leave fewer processors to
-  /// applications than they take share them.
-  static func automatic(engines: Int, processors: Int) -> Placement {
-    engines * 2 >= processors ? .merged : .split
-  }
 }

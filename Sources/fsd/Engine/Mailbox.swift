@@ -6,8 +6,11 @@ final class Mailbox<Owner: ~Copyable>: Sendable {
   /// Something to do with the engine, on its thread.
   typealias Task = @Sendable (inout Owner) -> Void
 
-  private let tasks = Mutex<[Task]>([])
+  // The engine looks at the flag in each round: its cache line is nobody else's.
+  private let spaceBefore = InlineArray<16, UInt64>(repeating: 0)
   private let isFlagged = Atomic<Bool>(false)
+  private let spaceBetween = InlineArray<16, UInt64>(repeating: 0)
+  private let tasks = Mutex<[Task]>([])
   private let doorbell: EngineDoorbell
 
   init(doorbell: EngineDoorbell) {

@@ -62,6 +62,11 @@ struct FallbackCounters: Equatable {
     return nil
   }
 
+  /// The sum of those whose reason begins so.
+  func count(ofReasonBeginning text: String) -> UInt64 {
+    entries.reduce(0) { $0 + ($1.reason.hasPrefix(text) ? $1.count : 0) }
+  }
+
   /// As `fsd stats --json` shows them.
   var json: JSON {
     .array(

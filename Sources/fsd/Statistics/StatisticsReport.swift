@@ -5,7 +5,9 @@ enum StatisticsReport {
   /// Puts together what the engines and the XDP programs have counted.
   static func make(
     engines: [EngineSnapshot], programs: [(interface: String, counters: [(String, UInt64)])],
-    handOvers: KernelHandOverCounters = KernelHandOverCounters(), held: Int = 0,
+    interfaces: [(name: String, counters: [(name: String, value: UInt64)])] = [],
+    acceptsCommon: UInt64 = 0, handOvers: KernelHandOverCounters = KernelHandOverCounters(),
+    held: Int = 0,
     uptimeNanoseconds: UInt64
   ) -> JSON {
     let each = engines.map(engine)
@@ -16,6 +18,7 @@ enum StatisticsReport {
       JSON.Member("uptime_milliseconds", .count(uptimeNanoseconds / 1_000_000)),
       JSON.Member("engine_count", .count(engines.count)),
       JSON.Member("total", total),
+      JSON.Member("accepts_common", .count(acceptsCommon)),
       JSON.Member(
         "engines",
         .array(
@@ -32,6 +35,9 @@ enum StatisticsReport {
           Fields.of(handOvers).map { JSON.Member($0.name, .count($0.value)) }
             + [JSON.Member("held", .count(held))])),
       JSON.Member(
+        "filters",
+        .object(interfaces.map { JSON.Member($0.name, filters($0.counters)) })),
+      JSON.Member(
         "xdp",
         .object(
           programs.map { program in
@@ -42,10 +48,35 @@ enum StatisticsReport {
     ])
   }
 
+  /// Packets that matched a filter of the card, and that did not, by the card's own counters; empty where it
+  /// has none.
+  private static func filters(_ counters: [(name: String, value: UInt64)]) -> JSON {
+    let names = ["fdir_match": "hits", "fdir_miss": "misses", "fdir_overflow": "overflows"]
+    return .object(
+      counters.compactMap { counter in
+        names[counter.name].map { JSON.Member($0, .count(counter.value)) }
+      })
+  }
+
+  /// Of the packets that a core's card has brought, those of the core's own flows and those of others', as
+  /// the original's steer_stat.
+  private static func steering(_ snapshot: EngineSnapshot) -> JSON {
+    let counters = snapshot.engine.counters
+    let away = min(counters.handedOver, counters.framesReceived)
+    let remote = away - min(snapshot.loop.handOverFull, away)
+    return .object([
+      JSON.Member("passed_total", .count(counters.framesReceived)),
+      JSON.Member("steered_local", .count(counters.framesReceived - away)),
+      JSON.Member("steered_remote", .count(remote)),
+      JSON.Member("steered_error", .count(snapshot.loop.handOverFull)),
+    ])
+  }
+
   /// What can be summed over engines.
   private static func engine(_ snapshot: EngineSnapshot) -> JSON {
     let engine = snapshot.engine
     var members = Fields.of(engine.counters).map { JSON.Member($0.name, .count($0.value)) }
+    members.append(JSON.Member("steering", steering(snapshot)))
     members.append(JSON.Member("connections", connections(engine)))
     members.append(JSON.Member("drops", drops(snapshot)))
     members.append(JSON.Member("channels", .count(engine.channels)))

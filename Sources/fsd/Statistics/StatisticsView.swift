@@ -15,9 +15,13 @@ enum StatisticsView {
     Row(title: "connections opened", path: ["active_opens"]),
     Row(title: "accepts local", path: ["accepts_local"]),
     Row(title: "accepts remote", path: ["accepts_remote"]),
-    Row(title: "accepts delayed", path: ["accepts_global"]),
-    Row(title: "handed over", path: ["handed_over"]),
-    Row(title: "taken over", path: ["taken_over"]),
+    Row(title: "accepts global", path: ["accepts_global"]),
+    Row(title: "listen lookups local", path: ["listen_lookups_local"]),
+    Row(title: "listen lookups global", path: ["listen_lookups_global"]),
+    Row(title: "packets steered local", path: ["steering", "steered_local"]),
+    Row(title: "packets steered remote", path: ["steering", "steered_remote"]),
+    Row(title: "packets steered error", path: ["steering", "steered_error"]),
+    Row(title: "packets taken over", path: ["taken_over"]),
     Row(title: "retransmissions", path: ["retransmissions"]),
     Row(title: "resets sent", path: ["resets_sent"]),
     Row(title: "wake-ups", path: ["loop", "wake_ups"]),
@@ -61,6 +65,11 @@ enum StatisticsView {
         })
     var lines = table.render()
     lines += connectionLines(total)
+    let common = statistics["accepts_common"]?.integer ?? 0
+    if common > 0 {
+      lines.append("accepts common (by way of the kernel): \(Table.grouped(common))")
+    }
+    lines += filterLines(statistics["filters"])
     lines += dropLines(total)
     lines += socketLines(engines)
     return lines.joined(separator: "\n")
@@ -86,6 +95,14 @@ enum StatisticsView {
     let present = (total["connections"]?.members ?? []).filter { $0.value.integer > 0 }
     let text = present.map { "\($0.name) \(Table.grouped($0.value.integer))" }
     return ["", "connections: " + (text.isEmpty ? "none" : text.joined(separator: ", "))]
+  }
+
+  private static func filterLines(_ filters: JSON?) -> [String] {
+    (filters?.members ?? []).compactMap { interface in
+      guard let hits = interface.value["hits"]?.integer else { return nil }
+      return "\(interface.name): \(Table.grouped(hits)) filter hits, "
+        + "\(Table.grouped(interface.value["misses"]?.integer ?? 0)) misses"
+    }
   }
 
   private static func dropLines(_ total: JSON) -> [String] {

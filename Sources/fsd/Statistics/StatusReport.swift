@@ -11,20 +11,23 @@ enum StatusReport {
     var mode: String
     var attach: String
     var addresses: [IPAddress]
+    /// How its packets find their engines.
+    var steering: JSON
   }
 
   /// Puts together what the daemon serves, and whom.
   static func make(
     directory: String, uptimeNanoseconds: UInt64, interfaces: [Interface], engines: EnginePlan,
-    server: ControlServer
+    topology: Topology, server: ControlServer
   ) -> JSON {
     .object([
       JSON.Member("process", .count(Int(getpid()))),
       JSON.Member("uptime_milliseconds", .count(uptimeNanoseconds / 1_000_000)),
       JSON.Member("runtime_dir", .string(directory)),
       JSON.Member("placement", .string(engines.placement.rawValue)),
+      JSON.Member("placement_reason", .string(engines.reason.rawValue)),
       JSON.Member("interfaces", .array(interfaces.map(interface))),
-      JSON.Member("engines", .array(engineList(engines, server))),
+      JSON.Member("engines", .array(engineList(engines, topology, server))),
       JSON.Member("applications", .array(applications(server))),
       JSON.Member("listeners", .array(listeners(server))),
       JSON.Member("ports", .array(server.services.listeners.ports.summary.map(port))),
@@ -42,10 +45,13 @@ enum StatusReport {
       JSON.Member("mode", .string(entry.mode)),
       JSON.Member("xdp_attach", .string(entry.attach)),
       JSON.Member("addresses", .array(entry.addresses.map { .string($0.description) })),
+      JSON.Member("steering", entry.steering),
     ])
   }
 
-  private static func engineList(_ plan: EnginePlan, _ server: ControlServer) -> [JSON] {
+  private static func engineList(
+    _ plan: EnginePlan, _ topology: Topology, _ server: ControlServer
+  ) -> [JSON] {
     plan.processors.enumerated().map { index, processor in
       let channels = server.connections.values.reduce(0) { count, connection in
         count + connection.channels.count { $0.engine == index }
@@ -53,6 +59,9 @@ enum StatusReport {
       return .object([
         JSON.Member("engine", .count(index)),
         JSON.Member("processor", .count(processor)),
+        JSON.Member(
+          "siblings", .array((topology.siblings[processor] ?? [processor]).map { .count($0) })),
+        JSON.Member("node", .count(topology.node(of: processor) ?? 0)),
         JSON.Member("channels", .count(channels)),
       ])
     }

@@ -8,12 +8,17 @@ enum StatusView {
         + " in \(status["runtime_dir"]?.text ?? "")"
     ]
     lines.append("interfaces:")
-    for entry in status["interfaces"]?.elements ?? [] { lines.append("  " + interface(entry)) }
-    lines.append("engines (\(status["placement"]?.text ?? "")):")
+    for entry in status["interfaces"]?.elements ?? [] {
+      lines.append("  " + interface(entry))
+      lines += steering(entry["steering"]).map { "    " + $0 }
+    }
+    lines.append(
+      "engines (\(status["placement"]?.text ?? ""): \(status["placement_reason"]?.text ?? "")):")
     for engine in status["engines"]?.elements ?? [] {
       let channels = engine["channels"]?.integer ?? 0
       lines.append(
-        "  \(engine["engine"]?.integer ?? 0) on processor \(engine["processor"]?.integer ?? 0), "
+        "  \(engine["engine"]?.integer ?? 0) on processor \(engine["processor"]?.integer ?? 0)"
+          + "\(place(engine)), "
           + "\(channels) \(channels == 1 ? "channel" : "channels")")
     }
     lines += section("listeners", status["listeners"], listener)
@@ -36,6 +41,45 @@ enum StatusView {
     return "\(entry["name"]?.text ?? ""): \(queues) \(queues == 1 ? "queue" : "queues"), "
       + "\(entry["mode"]?.text ?? "") mode, mtu \(entry["mtu"]?.integer ?? 0), "
       + (addresses.isEmpty ? "no address" : addresses.joined(separator: " "))
+  }
+
+  /// The other hyper-threads of its core, and the node.
+  private static func place(_ engine: JSON) -> String {
+    let others = (engine["siblings"]?.elements ?? []).map(\.integer)
+      .filter { $0 != engine["processor"]?.integer }
+    return others.isEmpty
+      ? ""
+      : " beside \(others.map(String.init).joined(separator: ",")), "
+        + "node \(engine["node"]?.integer ?? 0)"
+  }
+
+  /// How packets find their engines, as far as there are several.
+  private static func steering(_ entry: JSON?) -> [String] {
+    guard let entry, let passive = entry["passive"]?.text, passive != "single", passive != ""
+    else { return [] }
+    let words = [
+      "hash": "by the card's hash", "software": "by the engines' own hash",
+      "arrival": "where they arrive", "flow_director": "by flow rules of the card",
+    ]
+    var lines = ["connections from peers: \(words[passive] ?? passive)"]
+    for (name, key, why) in [
+      ("IPv4", "active_ipv4", "no_rules_ipv4"), ("IPv6", "active_ipv6", "no_rules_ipv6"),
+    ] {
+      let method = entry[key]?.text ?? ""
+      let text = method == "software" ? "handed over by the engines" : words[method] ?? method
+      let reason = entry[why]?.text ?? ""
+      lines.append("connections to peers, \(name): \(text)" + (reason == "" ? "" : " (\(reason))"))
+    }
+    let rules = entry["flow_rules"]?.integer ?? 0
+    if rules > 0 {
+      lines.append(
+        "\(rules) flow rules, \(entry["flow_rules_missing"]?.integer ?? 0) missing, "
+          + "\(entry["flow_rules_restored"]?.integer ?? 0) inserted again")
+    }
+    if entry["hash_changed"] == .bool(true) {
+      lines.append("the card's hash is another than at the start: the engines hand over")
+    }
+    return lines
   }
 
   private static func listener(_ entry: JSON) -> String {
