@@ -16,7 +16,7 @@ MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client ope
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz lint clean dependencies products
+.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -104,6 +104,15 @@ fuzz:
 	    -artifact_prefix=.build-fuzz/findings/$$target- -print_final_stats=1 \
 	    .build-fuzz/corpus/$$target Tests/Fuzzing/Corpus/$$target || exit 1; \
 	done
+
+# How work and memory for a connection depend on the number of engines: docs/scaling.md. PARTS=model, memory or
+# veth measures one part; memory and veth want a machine that does nothing else.
+SCALING_BUILD := FS_SCALING=1 FS_NO_SHIM=1 $(RELEASE) --scratch-path .build-scaling -Xswiftc -enable-testing
+
+scaling: RUN_PACKAGES += valgrind
+scaling: dependencies products
+	$(SCALING_BUILD) --product fs-scaling
+	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(SCALING_BUILD) --show-bin-path)/fs-scaling" $(PARTS)
 
 lint:
 	$(SWIFT) format lint --strict --recursive $(FORMATTED)

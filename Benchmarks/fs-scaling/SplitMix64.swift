@@ -1,0 +1,1 @@
+../../Tests/FSStackTests/Support/SplitMix64.swift
