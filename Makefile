@@ -38,11 +38,13 @@ demo: dependencies products
 	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-demo"
 
 # `make bench BENCH="nginx redis-get-1 --pairs 3"`: scenarios and options of Benchmarks/fs-bench.
+# `make bench BENCH="--document docs"` writes docs/benchmarks.md from the run.
 bench: dependencies products
-	$(RELEASE) --static-swift-stdlib --product fs-load
-	install -m 0755 "$$($(RELEASE) --show-bin-path)/fs-load" build/fs-load
-	$(RELEASE) --static-swift-stdlib --product fs-bench
-	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
+	for program in fs-load fs-echo fs-bench; do \
+	  $(RELEASE) --static-swift-stdlib --product $$program || exit 1; \
+	  install -m 0755 "$$($(RELEASE) --show-bin-path)/$$program" build/$$program; \
+	done
+	@FS_BUILD_DIR="$(CURDIR)/build" build/fs-bench $(BENCH)
 
 # The integration tests drive the release build, one program at a time; the unit tests run beside
 # each other, but for those of fsd, which count the descriptors of their process. What documents claim

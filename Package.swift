@@ -67,6 +67,9 @@ var targets: [Target] = [
       "CLaboratory", "FSDevice", "FSRing", "FSStack", "Laboratory",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ], path: "Benchmarks/fs-load", swiftSettings: strict),
+  .testTarget(name: "fsLoadTests", dependencies: ["fs-load", "Laboratory"]),
+  .executableTarget(
+    name: "fs-echo", path: "Benchmarks/fs-echo", cSettings: [.unsafeFlags(["-O2"])]),
   .testTarget(name: "IntegrationTests", dependencies: ["Laboratory"]),
   // The engine alone, in memory.
   .executableTarget(

@@ -4,31 +4,55 @@ import Laboratory
 /// All scenarios on all links, kernel and fsd in turn.
 struct Benchmark {
   private let options: BenchmarkOptions
-  private var measurements: [Measurement] = []
-  /// Void rounds that are repeated, of each scenario and link.
-  private var repetitions = 0
+  private var findings = Findings()
+
+  /// Above this load by others, figures say little.
+  private static let foreignLimit = 0.05
 
   init(_ options: BenchmarkOptions) { self.options = options }
 
-  /// Runs everything. What has been measured when something fails is still reported.
-  mutating func run() throws -> [Measurement] {
+  /// Runs everything. A scenario that fails leaves the others alone.
+  mutating func run() throws -> Findings {
+    try look()
     for tier in options.tiers {
-      let testbed = try Testbed(tier, options)
+      var testbed = try Testbed(tier, options)
       defer { testbed.laboratory.tearDown() }
       for name in options.scenarios {
         guard let scenario = Scenario.named(name) else { continue }
         print("\n\(scenario.title), \(tier.title)")
-        try measure(scenario, testbed)
+        do {
+          try measure(scenario, testbed)
+        } catch {
+          print("Not measured to the end: \(error)")
+          findings.failures.append("\(scenario.title), \(tier.title): \(error)")
+          // Whatever still runs there goes with it.
+          testbed.laboratory.tearDown()
+          testbed = try Testbed(tier, options)
+        }
       }
     }
-    return measurements
+    return findings
+  }
+
+  /// Looks whether the machine is ours.
+  private mutating func look() throws {
+    let before = try MachineTime.read()
+    sleep(1)
+    let spent = try MachineTime.read().since(before)
+    findings.foreignLoad = spent.totalBusy / Double(max(spent.busy.count, 1))
+    if findings.foreignLoad > Self.foreignLimit {
+      print(
+        String(format: "Others use %.0f %% of this machine.", findings.foreignLoad * 100),
+        "The figures will say little.")
+    }
   }
 
   /// Runs the rounds in the order kernel, fsd, fsd, kernel, and so on; a void round is repeated.
   private mutating func measure(_ scenario: Scenario, _ testbed: Testbed) throws {
     let offered =
       scenario.hasFixedRate ? try kernelMaximum(scenario, testbed) * options.offered : 0
-    repetitions = options.pairs
+    for carrier in Carrier.allCases { try countBeside(scenario, testbed, carrier) }
+    var repetitions = options.pairs
     var position = 0
     while position < options.pairs * 2 {
       let carrier: Carrier = position % 4 == 0 || position % 4 == 3 ? .kernel : .fsd
@@ -38,7 +62,7 @@ struct Benchmark {
         return results
       }
       for result in results { print(Report.line(result)) }
-      measurements += results
+      findings.measurements += results
       if results.contains(where: { !$0.faults.isEmpty }), repetitions > 0 {
         repetitions -= 1
       } else {
@@ -50,6 +74,26 @@ struct Benchmark {
   /// What the kernel can do decides what both are offered.
   private func kernelMaximum(_ scenario: Scenario, _ testbed: Testbed) throws -> Double {
     try round(scenario, testbed, .kernel) { try $0.measure() }.rate
+  }
+
+  /// What takes time to count, and what other clients say.
+  private mutating func countBeside(
+    _ scenario: Scenario, _ testbed: Testbed, _ carrier: Carrier
+  ) throws {
+    let checksOthers = options.crossChecks && testbed.tier == .wire
+    let isByKernel = scenario.kind.isBulk && testbed.tier == .native
+    let (counts, check) = try round(scenario, testbed, carrier) { round in
+      (isByKernel ? nil : try round.countEvents(), checksOthers ? try round.crossCheck() : nil)
+    }
+    if let check {
+      print(String(format: "%@ %@: %.0f/s", carrier.rawValue, check.tool, check.rate))
+      findings.crossChecks.append(check)
+    }
+    if let counts {
+      findings.events.append(
+        EventCount(
+          scenario: scenario.name, tier: testbed.tier, carrier: carrier, counts: counts))
+    }
   }
 
   private func round<Result>(

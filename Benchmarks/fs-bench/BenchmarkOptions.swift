@@ -21,6 +21,8 @@ struct BenchmarkOptions: Codable {
   var crossChecks = true
   /// Directory of the results.
   var results = "results"
+  /// Directory of the documents, if this run is to be written into them.
+  var document: String?
 
   /// Reads words such as `--pairs 5`; words without an option before them are scenarios.
   init(arguments: [String]) throws {
@@ -52,6 +54,7 @@ struct BenchmarkOptions: Codable {
     case ("--cross-checks", "yes"): crossChecks = true
     case ("--cross-checks", "no"): crossChecks = false
     case ("--results", _): results = value
+    case ("--document", _): document = value
     default: throw LaboratoryError("not understood: \(name) \(value)")
     }
   }

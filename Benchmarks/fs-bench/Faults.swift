@@ -1,41 +1,65 @@
 import Laboratory
 
 /// What must not have happened in a measurement that counts.
-enum Faults {
+struct Faults {
+  /// What has been found, in words.
+  private(set) var list: [String] = []
+  /// Segments sent again.
+  private(set) var retransmissions = 0
+  /// A bulk transfer fills the queues of the link until they overflow, and goes on.
+  let mayLose: Bool
+
+  /// Segments sent again may be one of so many operations: a probe that goes out because the hypervisor
+  /// has stopped a core for some milliseconds changes nothing.
+  static let operationsPerRetransmission = 1_000.0
+
+  init(mayLose: Bool) { self.mayLose = mayLose }
+
+  /// Segments sent again, of a thousand operations.
+  func sentAgain(of operations: Double) -> Double {
+    Double(retransmissions) * 1_000 / max(operations, 1)
+  }
+
   /// As the kernel of a host has counted it.
-  static func of(_ counters: KernelCounters, on host: String) -> [String] {
-    let names = [
-      "RetransSegs", "InCsumErrors", "ListenOverflows", "ListenDrops", "AttemptFails",
-    ]
-    return names.filter { counters[$0] > 0 }.map { "\(host): \($0) \(counters[$0])" }
+  mutating func add(_ counters: KernelCounters, on host: String) {
+    retransmissions += counters["RetransSegs"]
+    add(["InCsumErrors", "ListenOverflows", "ListenDrops", "AttemptFails"], host) { counters[$0] }
   }
 
   /// As the daemon has.
-  static func of(_ before: DaemonStatistics, _ after: DaemonStatistics) -> [String] {
-    let names = [
-      "retransmissions", "listen_queue_full", "transmit_queue_full", "no_receive_chunk",
-      "receive_dropped", "receive_ring_full", "fill_ring_empty", "kick_dropped", "kick_failed",
+  mutating func add(_ before: DaemonStatistics, _ after: DaemonStatistics) {
+    func count(_ name: String) -> Int { after.sum(name) - before.sum(name) }
+    retransmissions += count("retransmissions")
+    add(["listen_queue_full", "no_receive_chunk", "kick_failed"], "fsd", count)
+    let losses = [
+      "transmit_queue_full", "receive_dropped", "receive_ring_full", "fill_ring_empty",
+      "kick_dropped",
     ]
-    return names.compactMap { name in
-      let count = after.sum(name) - before.sum(name)
-      return count > 0 ? "fsd: \(name) \(count)" : nil
-    }
+    if !mayLose { add(losses, "fsd", count) }
   }
 
   /// As the generator has.
-  static func of(_ report: LoadReport) -> [String] {
-    let names = [
-      "retransmissions", "resetsReceived", "receiveDropped", "receiveRingFull", "kickDropped",
-      "kickFailed",
-    ]
-    var faults = names.compactMap { name in
-      report.totalCounters[name].flatMap { $0 > 0 ? "load: \(name) \($0)" : nil }
-    }
-    if report.wrong > 0 { faults.append("\(report.wrong) wrong answers") }
+  mutating func add(_ report: LoadReport) {
+    func count(_ name: String) -> Int { Int(report.totalCounters[name] ?? 0) }
+    retransmissions += count("retransmissions")
+    add(["resetsReceived", "kickFailed"], "load", count)
+    if !mayLose { add(["receiveDropped", "receiveRingFull", "kickDropped"], "load", count) }
+    if report.wrong > 0 { list.append("\(report.wrong) wrong answers") }
     if report.failures > 0 {
-      faults.append("\(report.failures) failures: \(report.firstFailure ?? "")")
+      list.append("\(report.failures) failures: \(report.firstFailure ?? "")")
     }
-    if report.unanswered > 0 { faults.append("\(report.unanswered) not answered in time") }
-    return faults
+    if report.unanswered > 0 { list.append("\(report.unanswered) not answered in time") }
+  }
+
+  /// Looks at what was sent again, when everything is added.
+  mutating func close(operations: Double) {
+    let limit = operations / Self.operationsPerRetransmission
+    if !mayLose, Double(retransmissions) > limit {
+      list.append("\(retransmissions) segments sent again")
+    }
+  }
+
+  private mutating func add(_ names: [String], _ place: String, _ count: (String) -> Int) {
+    list += names.filter { count($0) > 0 }.map { "\(place): \($0) \(count($0))" }
   }
 }

@@ -32,10 +32,41 @@ struct Measurement: Codable {
   var generatorLoad = 0.0
   /// What fsd has done per operation, by name.
   var daemon: [String: Double] = [:]
+  /// Segments sent again, of a thousand packets or operations, by whichever side.
+  var sentAgain = 0.0
   /// Bytes of memory per idle connection.
   var idleMemory: Double?
   /// Why it does not count; empty when it does.
   var faults: [String] = []
+}
+
+/// What another client has measured, on the kernel's TCP.
+struct CrossCheck: Codable {
+  var scenario: String
+  var tier: Tier
+  var carrier: Carrier
+  var tool: String
+  /// Operations per second.
+  var rate: Double
+}
+
+/// What the kernel has done on the server's core, per operation.
+struct EventCount: Codable {
+  var scenario: String
+  var tier: Tier
+  var carrier: Carrier
+  var counts: [String: Double]
+}
+
+/// Everything that a run has found.
+struct Findings: Codable {
+  var measurements: [Measurement] = []
+  var crossChecks: [CrossCheck] = []
+  var events: [EventCount] = []
+  /// Scenarios that could not be measured to their end, and why.
+  var failures: [String] = []
+  /// Share of the machine that others used when the run began.
+  var foreignLoad = 0.0
 }
 
 /// The middle of some values.

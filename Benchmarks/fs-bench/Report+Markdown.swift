@@ -1,69 +1,80 @@
 import Foundation
 
 extension Report {
-  /// The summary, for a person.
-  var markdown: String {
-    var lines = [
-      "\(machine), \(date.formatted(.iso8601.year().month().day())). Medians of \(options.pairs) "
-        + "rounds of \(String(format: "%g", options.seconds)) s each, kernel and fsd in turn; in "
-        + "brackets the least and the greatest. Server on core 0, client (fs-load) on core 1.",
-      "",
-    ]
+  /// The whole report, for a person. The pictures are in `plots`.
+  func markdown(plots: String) -> String {
+    var lines = ["# Benchmark: Linux's TCP and fsd", "", machine + ", " + day + "."]
+    lines += ["", Self.protocolText(options), ""]
     for tier in options.tiers {
-      lines += ["## \(tier.title)", ""]
-      for name in options.scenarios {
-        guard let scenario = Scenario.named(name) else { continue }
+      lines += ["## Summary, \(tier.title)", ""] + summary(tier) + [""]
+      lines += ["![Ratios, \(tier.title)](\(plots)ratios-\(tier.rawValue).svg)", ""]
+    }
+    lines += crossCheckTable() + eventTable()
+    for tier in options.tiers {
+      lines += ["## Each scenario, \(tier.title)", ""]
+      for scenario in scenarios {
         lines += table(scenario, tier) + [""]
+        if hasLatencyPlot(scenario, tier) {
+          let file = Self.latencyPlotName(scenario, tier)
+          lines += ["![Latency of \(scenario.title)](\(plots)\(file))", ""]
+        }
       }
     }
-    let void = measurements.filter { !$0.faults.isEmpty }
-    lines.append("\(void.count) of \(measurements.count) measurements are void and not counted.")
+    return (lines + faultList()).joined(separator: "\n") + "\n"
+  }
+
+  private var day: String { date.formatted(.iso8601.year().month().day()) }
+
+  private static func protocolText(_ options: BenchmarkOptions) -> String {
+    let seconds = String(format: "%g", options.seconds)
+    let share = String(format: "%.0f", options.offered * 100)
+    let steal = String(format: "%.0f", options.maximumSteal * 100)
+    return """
+      Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
+      server, one worker, and with it what receives for it (RPS for the kernel, a pinned NAPI thread for \
+      fsd); core 1 has the client, `Benchmarks/fs-load`, an engine of this project on an AF_XDP socket, and \
+      what receives for it, the same for both. The kernel's TCP has CUBIC where the machine allows it, a \
+      backlog of 65,535, and remembers as many connections in TIME-WAIT as fsd, 131,072.
+
+      - *wire-like*: each packet as on a wire, with no segmentation offload, and with checksums made and \
+      checked by both sides. *veth-native*: both as between containers, where nobody makes checksums; bulk \
+      transfers then have a client of the kernel and packets of 64 KB.
+      - Medians of \(options.pairs) rounds of \(seconds) s each, kernel and fsd in turn, in the order ABBA; \
+      in brackets the least and the greatest.
+      - CPU is that of the whole machine (/proc/stat), divided by the operations, without what the \
+      generator spends on looking for work.
+      - Latency is measured at equal offered load, \(share) % of what the kernel can do. Requests are due at \
+      random moments (a Poisson process, the same in each round), whatever becomes of those before, and \
+      their latency counts from there: what waits because the server stalls is not left out.
+      - Every answer is compared byte by byte, but for the date.
+      - A round is void with more than \(steal) % stolen time, with more than one segment sent again in a \
+      thousand operations, with overflows, failures or unanswered requests, and at full load with the client's \
+      core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
+      most. Bulk transfers overflow the link's queues and saturate whichever side is slower: that is counted, \
+      and voids nothing.
+      """
+  }
+
+  private func faultList() -> [String] {
+    let all = findings.measurements
+    let void = all.filter { !$0.faults.isEmpty }
+    var lines = ["## Void rounds", ""]
+    lines.append("\(void.count) of \(all.count) measurements are void and count nowhere above.")
+    if !void.isEmpty { lines.append("") }
     for measurement in void {
+      let load = measurement.offered > 0 ? "fixed rate" : "full load"
       lines.append(
-        "- \(measurement.scenario), \(measurement.tier.title), \(measurement.carrier.rawValue): "
-          + measurement.faults.joined(separator: "; "))
+        "- \(measurement.scenario), \(measurement.tier.title), \(measurement.carrier.rawValue), "
+          + "\(load): \(measurement.faults.joined(separator: "; "))")
     }
-    let stolen = median(measurements.map(\.stolen)) * 100
+    for failure in findings.failures { lines += ["", "Not measured to the end: \(failure)"] }
+    let stolen = median(all.map(\.stolen)) * 100
     lines += [
-      "", "Time stolen by the hypervisor: \(String(format: "%.1f", stolen)) % (median).", "",
+      "",
+      String(
+        format: "Time stolen by the hypervisor: %.1f %% (median). Load of others at the start: "
+          + "%.0f %% of the machine.", stolen, findings.foreignLoad * 100),
     ]
-    return lines.joined(separator: "\n")
-  }
-
-  private func table(_ scenario: Scenario, _ tier: Tier) -> [String] {
-    var lines = [
-      "| \(scenario.title) | kernel | fsd | fsd / kernel |", "|---|---|---|---|",
-    ]
-    func row(
-      _ title: String, _ format: String, atFixedRate: Bool, _ value: (Measurement) -> Double
-    ) {
-      let kernel = valid(scenario.name, tier, .kernel, atFixedRate: atFixedRate).map(value)
-      let fsd = valid(scenario.name, tier, .fsd, atFixedRate: atFixedRate).map(value)
-      let ratio = median(kernel) > 0 ? median(fsd) / median(kernel) : 0
-      lines.append(
-        "| \(title) | \(Self.spread(kernel, format)) | \(Self.spread(fsd, format)) | "
-          + "\(kernel.isEmpty || fsd.isEmpty ? "" : String(format: "%.2f", ratio)) |")
-    }
-    let one = scenario.operation
-    row("**\(scenario.unit)**", "%.0f", atFixedRate: false) { $0.rate }
-    row("CPU per \(one), us, machine", "%.2f", atFixedRate: false) { $0.machineCost }
-    row("of which server's core", "%.2f", atFixedRate: false) { $0.serverCost }
-    row("packets per \(one), to the server", "%.2f", atFixedRate: false) { $0.packetsToServer }
-    row("packets per \(one), from it", "%.2f", atFixedRate: false) { $0.packetsFromServer }
-    row("load of the client's core", "%.2f", atFixedRate: false) { $0.clientLoad }
-    if scenario.hasFixedRate {
-      row("at equal offered load: \(scenario.unit)", "%.0f", atFixedRate: true) { $0.rate }
-      row("CPU per \(one), us, machine", "%.2f", atFixedRate: true) { $0.machineCost }
-      row("p50, us", "%.0f", atFixedRate: true) { $0.latency.p50 }
-      row("p99, us", "%.0f", atFixedRate: true) { $0.latency.p99 }
-      row("p99.9, us", "%.0f", atFixedRate: true) { $0.latency.p999 }
-    }
     return lines
-  }
-
-  private static func spread(_ values: [Double], _ format: String) -> String {
-    guard let least = values.min(), let greatest = values.max() else { return "void" }
-    func text(_ value: Double) -> String { String(format: format, value) }
-    return "\(text(median(values))) (\(text(least)) to \(text(greatest)))"
   }
 }

@@ -1,37 +1,40 @@
 import Foundation
 import Laboratory
 
-/// All measurements of a run, and what they come to.
+/// All that a run has found, and what it comes to.
+///
+/// As Markdown: `Report+Markdown` and `Report+Tables`. As pictures: `Report+Plots`.
 struct Report: Codable {
   let options: BenchmarkOptions
   let machine: String
   let date: Date
-  let measurements: [Measurement]
+  let findings: Findings
 
-  init(_ options: BenchmarkOptions, _ measurements: [Measurement]) {
+  init(_ options: BenchmarkOptions, _ findings: Findings) {
     self.options = options
-    self.measurements = measurements
+    self.findings = findings
     machine = Self.describeMachine()
     date = Date()
   }
 
   /// The rounds that count, at full load or at the fixed rate.
   func valid(
-    _ scenario: String, _ tier: Tier, _ carrier: Carrier, atFixedRate: Bool
+    _ scenario: Scenario, _ tier: Tier, _ carrier: Carrier, atFixedRate: Bool = false
   ) -> [Measurement] {
-    measurements.filter {
-      $0.scenario == scenario && $0.tier == tier && $0.carrier == carrier
+    findings.measurements.filter {
+      $0.scenario == scenario.name && $0.tier == tier && $0.carrier == carrier
         && ($0.offered > 0) == atFixedRate && $0.faults.isEmpty
     }
   }
 
+  /// What was measured, in order.
+  var scenarios: [Scenario] { options.scenarios.compactMap { Scenario.named($0) } }
+
   /// Whether there is a figure for everything.
   var isUsable: Bool {
     options.tiers.allSatisfy { tier in
-      options.scenarios.allSatisfy { scenario in
-        Carrier.allCases.allSatisfy {
-          !valid(scenario, tier, $0, atFixedRate: false).isEmpty
-        }
+      scenarios.allSatisfy { scenario in
+        Carrier.allCases.allSatisfy { !valid(scenario, tier, $0).isEmpty }
       }
     }
   }
@@ -43,7 +46,7 @@ struct Report: Codable {
     let faults =
       measurement.faults.isEmpty ? "" : "  VOID: " + measurement.faults.joined(separator: ", ")
     return String(
-      format: "%@ %@ %9.0f/s  CPU %6.2f us (server %6.2f)  p50 %6.0f  p99 %6.0f  p99.9 %6.0f us  "
+      format: "%@ %@ %9.0f  CPU %6.2f us (server %6.2f)  p50 %6.0f  p99 %6.0f  p99.9 %6.0f us  "
         + "packets %.2f + %.2f  client %3.0f %%  stolen %2.0f %%%@",
       name, load, measurement.rate, measurement.machineCost, measurement.serverCost,
       measurement.latency.p50, measurement.latency.p99, measurement.latency.p999,
@@ -59,6 +62,26 @@ struct Report: Codable {
     return try encoder.encode(self)
   }
 
+  /// Writes everything into the directory of the results, and, if that is wanted, the document.
+  func write() throws {
+    try write(markdown: "bench.md", plots: "", in: options.results)
+    try json().write(to: URL(fileURLWithPath: "\(options.results)/bench.json"))
+    if let directory = options.document {
+      try write(markdown: "benchmarks.md", plots: "benchmarks/", in: directory)
+    }
+  }
+
+  private func write(markdown name: String, plots: String, in directory: String) throws {
+    let manager = FileManager.default
+    try manager.createDirectory(
+      atPath: "\(directory)/\(plots)", withIntermediateDirectories: true)
+    for (file, picture) in pictures {
+      try picture.write(toFile: "\(directory)/\(plots)\(file)", atomically: true, encoding: .utf8)
+    }
+    try markdown(plots: plots).write(
+      toFile: "\(directory)/\(name)", atomically: true, encoding: .utf8)
+  }
+
   private static func describeMachine() -> String {
     let processors =
       (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
@@ -67,17 +90,7 @@ struct Report: Codable {
     let release =
       (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?
       .trimmingCharacters(in: .whitespacesAndNewlines) ?? "?"
-    return
-      "\(ProcessInfo.processInfo.activeProcessorCount) cores of \(processors), Linux \(release)"
-  }
-}
-
-extension Report {
-  /// Writes everything into the directory of the results.
-  func write() throws {
-    let directory = options.results
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    try markdown.write(toFile: "\(directory)/bench.md", atomically: true, encoding: .utf8)
-    try json().write(to: URL(fileURLWithPath: "\(directory)/bench.json"))
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    return "\(cores) cores of \(processors), Linux \(release)"
   }
 }

@@ -20,32 +20,67 @@ struct Round {
 
   /// Measures as many operations as the server can do, or `rate` per second.
   func measure(rate: Double = 0) throws -> Measurement {
+    if scenario.kind.isBulk, testbed.tier == .native { return try transferByKernel() }
+    let hosts = [testbed.client, testbed.server]
+    let countersBefore = try hosts.map { try $0.kernelCounters() }
+    let statisticsBefore = try testbed.server.daemon?.statistics()
+    var memory = scenario.idle > 0 ? try testbed.server.memoryUse() : 0
+    let report = try testbed.clientEnd.generateLoad(
+      order(rate: rate, seconds: options.seconds),
+      whileMeasuring: scenario.idle > 0
+        ? { memory = try testbed.server.memoryUse() - memory } : nil)
+    var measurement = evaluate(report, offered: rate)
+    if scenario.idle > 0 {
+      measurement.idleMemory = Double(memory) / Double(scenario.idle + scenario.connections)
+    }
+    var faults = Faults(mayLose: scenario.kind.isBulk)
+    faults.add(report)
+    for (host, before) in zip(hosts, countersBefore) {
+      faults.add(try host.kernelCounters().since(before), on: host.label)
+    }
+    if let before = statisticsBefore, let after = try testbed.server.daemon?.statistics() {
+      faults.add(before, after)
+      measurement.daemon = Self.perOperation(before, after, report)
+    }
+    let operations = Self.allOperations(report)
+    faults.close(operations: operations)
+    measurement.faults += faults.list
+    measurement.sentAgain = faults.sentAgain(of: operations)
+    return measurement
+  }
+
+  /// Counts what the kernel does on the server's core, per operation, in a run of its own.
+  func countEvents() throws -> [String: Double] {
+    let events = try KernelEvents(onCore: Testbed.serverCore, testbed.laboratory)
+    let before = events.counts
+    let report = try testbed.clientEnd.generateLoad(order(rate: 0, seconds: 1))
+    let after = events.counts
+    // Warm-up included on both sides.
+    let operations =
+      scenario.kind.isBulk
+      ? Double(report.bytes) / 1e6 * (1 + Self.warmUpSeconds) : Double(report.totalAnswers)
+    return after.reduce(into: [:]) { result, event in
+      result[event.key] = Double(event.value - (before[event.key] ?? 0)) / max(operations, 1)
+    }
+  }
+
+  private func order(rate: Double, seconds: Double) -> LoadOrder {
     var order = LoadOrder(
       interface: testbed.clientEnd.interface,
       target: "\(testbed.serverEnd.address4):\(server.port)", kind: scenario.kind)
     order.connections =
-      rate > 0 && scenario.kind.isShort
-      ? Self.fixedRateConnections : scenario.connections
+      rate > 0 && scenario.kind.isShort ? Self.fixedRateConnections : scenario.connections
     order.idle = scenario.idle
     order.pipeline = scenario.pipeline
-    order.seconds = options.seconds
+    order.seconds = seconds
     order.warmUp = Self.warmUpSeconds
     order.rate = rate
+    order.size = Scenario.size
+    order.path = scenario.path
+    if case .haproxy = scenario.program { order.backendPort = Scenario.backendPort }
     order.core = Testbed.clientCore
     if rate > 0 { order.spinMicroseconds = Self.fixedRateSpin }
-    let hosts = [testbed.client, testbed.server]
-    let countersBefore = try hosts.map { try $0.kernelCounters() }
-    let statisticsBefore = try testbed.server.daemon?.statistics()
-    let report = try testbed.clientEnd.generateLoad(order)
-    var measurement = evaluate(report, offered: rate)
-    for (host, before) in zip(hosts, countersBefore) {
-      measurement.faults += try Faults.of(host.kernelCounters().since(before), on: host.label)
-    }
-    if let before = statisticsBefore, let after = try testbed.server.daemon?.statistics() {
-      measurement.faults += Faults.of(before, after)
-      measurement.daemon = Self.perOperation(before, after, report)
-    }
-    return measurement
+    return order
   }
 
   private func evaluate(_ report: LoadReport, offered: Double) -> Measurement {
@@ -66,14 +101,20 @@ struct Round {
     result.stolen = report.stolen.reduce(0, +) / report.seconds / Double(busy.count)
     result.clientLoad = busy[Testbed.clientCore] / report.seconds
     result.generatorLoad = report.load
-    result.faults = Faults.of(report)
     if result.stolen > options.maximumSteal {
       result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
     }
-    if offered == 0, result.clientLoad > Self.clientLimit {
+    if offered == 0, !isBulk, result.clientLoad > Self.clientLimit {
       result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
     }
     return result
+  }
+
+  /// Operations from the start to the end; of a bulk load its packets.
+  private static func allOperations(_ report: LoadReport) -> Double {
+    if report.totalAnswers > 0 { return Double(report.totalAnswers) }
+    let packets = ["framesSent", "framesReceived"].map { report.totalCounters[$0] ?? 0 }
+    return Double(packets.max() ?? 0)
   }
 
   /// What the daemon has done per operation, warm-up included on both sides.

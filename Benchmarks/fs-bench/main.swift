@@ -16,9 +16,11 @@ do {
   var benchmark = Benchmark(options)
   let report = Report(options, try benchmark.run())
   Laboratory.tearDownAll()
-  print("\n" + report.markdown)
+  for tier in options.tiers {
+    print("\n\(tier.title)\n" + report.summary(tier).joined(separator: "\n"))
+  }
   try report.write()
-  print("Written to \(options.results)")
+  print("\nAll of it, with spread and void rounds: \(options.results)/bench.md")
   exit(report.isUsable ? 0 : 1)
 } catch {
   Laboratory.tearDownAll()

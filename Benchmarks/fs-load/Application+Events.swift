@@ -18,6 +18,10 @@ extension Application {
       channel.giveSlot(event.slot)
       return
     }
+    if event.kind == EventKind.accepted.rawValue {
+      unsafe connections[place] = Connection(phase: .serving)
+      tally.served += 1
+    }
     if event.acknowledged > 0 {
       unsafe channel.reclaim(event.acknowledged, &connections[place].chunks)
       if order.kind == .send { acknowledged(event) }
@@ -33,6 +37,7 @@ extension Application {
     if event.flags & EventFlags.peerFinished != 0 {
       unsafe connections[place].peerFinished = true
     }
+    if unsafe connections[place].phase == .serving { return try serve(event) }
     if event.flags & EventFlags.data != 0 { try received(event, now) }
     if unsafe connections[place].peerFinished { try finished(event.slot) }
   }
@@ -119,7 +124,7 @@ extension Application {
   }
 
   /// Closes; all that was received counts as read.
-  private mutating func close(_ slot: UInt32) throws {
+  mutating func close(_ slot: UInt32) throws {
     guard tally.failures < Self.failureLimit, tally.wrong < Self.failureLimit else {
       throw LaboratoryError(
         "\(tally.failures) failures, \(tally.wrong) wrong answers: \(tally.firstFailure ?? "")")
@@ -136,7 +141,7 @@ extension Application {
     if unsafe connections[index(slot)].unconsumed >= Self.consumePiece { consume(slot) }
   }
 
-  private mutating func consume(_ slot: UInt32) {
+  mutating func consume(_ slot: UInt32) {
     let place = index(slot)
     guard unsafe connections[place].unconsumed > 0 else { return }
     var command = Command(.consume, slot: slot)

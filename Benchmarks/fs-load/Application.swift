@@ -20,6 +20,8 @@ struct Application {
       case waiting
       /// Established; it only exists.
       case idle
+      /// Opened by a proxy, whose requests are answered on it.
+      case serving
       /// Closed; its slot is not released yet.
       case closing
     }
@@ -70,9 +72,9 @@ struct Application {
     exchange = Exchange(order)
     // Closed ones keep their slots for a while.
     let slots = order.connections * 2 + order.idle + 2048
-    channel = ChannelEnd(connections: slots, payload: exchange.request)
-    unsafe connections = .allocate(capacity: slots)
-    unsafe connections.initialize(repeating: Connection(), count: slots)
+    channel = ChannelEnd(connections: slots, payload: exchange.payload)
+    unsafe connections = .allocate(capacity: slots * 2)
+    unsafe connections.initialize(repeating: Connection(), count: slots * 2)
     ready = Queue(capacity: order.connections)
     tally = Tally()
     bulkDepth = UInt32(min(256, max(4, 3072 / order.connections)))
@@ -83,13 +85,13 @@ struct Application {
     unsafe connections.deallocate()
   }
 
-  func index(_ slot: UInt32) -> Int { Int(slot - channel.geometry.firstConnectSlot) }
+  func index(_ slot: UInt32) -> Int { Int(slot) }
 
   /// Connections that carry requests.
   var activeCount: Int { openingCount + readyCount + waitingCount }
   /// Whether every connection of the order is there.
   var isComplete: Bool {
-    idleCount == order.idle && exchange.answer != nil
+    idleCount == order.idle && (order.kind.isBulk || exchange.answer != nil)
       && (order.rate > 0 || activeCount >= order.connections)
   }
 
@@ -208,7 +210,7 @@ struct Application {
     case .ready: readyCount += difference
     case .waiting: waitingCount += difference
     case .idle: idleCount += difference
-    case .free, .closing: break
+    case .free, .closing, .serving: break
     }
   }
 }

@@ -4,7 +4,8 @@ import Foundation
 /// The application's end of a channel to an engine of the same thread: what libfsocket.so does, without
 /// descriptors, sleeping and a second process.
 ///
-/// Every send chunk holds the same bytes, written once: sending copies nothing into it.
+/// Every send chunk holds the same bytes, written once, a request in its first half and a response in
+/// its second: sending copies nothing into it.
 @safe
 struct ChannelEnd {
   private struct Chunk {
@@ -33,7 +34,10 @@ struct ChannelEnd {
   private let freeSlots: UnsafeMutablePointer<UInt32>
   private(set) var freeSlotCount: Int
 
-  /// A channel for `connections`, every chunk of which begins with `payload`.
+  /// Where the response begins in a chunk.
+  static let responseOffset = ChannelGeometry.sendChunkSize / 2
+
+  /// A channel for `connections` of either side, whose chunks hold `payload`.
   init(connections: Int, payload: [UInt8]) {
     let slots = UInt32(connections * 2)
     geometry = ChannelGeometry(
@@ -99,8 +103,10 @@ struct ChannelEnd {
     freeSlotCount += 1
   }
 
-  /// Sends the first `length` bytes of a chunk on a connection. False: all chunks are with the engine.
-  mutating func send(_ length: Int, on slot: UInt32, _ queue: inout ChunkQueue) -> Bool {
+  /// Sends `length` bytes of a chunk on a connection. False: all chunks are with the engine.
+  mutating func send(
+    _ length: Int, from offset: Int = 0, on slot: UInt32, _ queue: inout ChunkQueue
+  ) -> Bool {
     guard freeChunkCount > 0 else { return false }
     freeChunkCount -= 1
     let chunk = unsafe freeChunks[freeChunkCount]
@@ -114,6 +120,7 @@ struct ChannelEnd {
     queue.count += 1
     var command = Command(.send, slot: slot)
     command.chunk = chunk
+    command.offset = UInt16(offset)
     command.length = UInt32(length)
     commands.append(command)
     return true

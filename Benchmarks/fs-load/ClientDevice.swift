@@ -63,6 +63,12 @@ final class ClientDevice {
       mtu: min(route.mtu ?? .max, interface.mtu))
   }
 
+  /// Takes a port on which connections are accepted, too.
+  func take(port: UInt16) throws {
+    try program.setPort(
+      path.destination.isIPv4 ? XDPProgram.anyIPv4 : XDPProgram.anyIPv6, port, flags: [])
+  }
+
   /// Gives the interface back to the kernel.
   func close() {
     program.clearSocket(queue: 0)

@@ -4,6 +4,8 @@ import Laboratory
 /// A request and the answer that it must get, byte for byte but for the date.
 struct Exchange {
   let request: [UInt8]
+  /// What is answered to a proxy that forwards the request.
+  let response: [UInt8]
   /// Nil until the first answer of an HTTP server has been read and understood.
   private(set) var answer: Answer?
   private let bodyLength: Int
@@ -43,6 +45,7 @@ struct Exchange {
   init(_ order: LoadOrder) {
     bodyLength = order.size
     let value = [UInt8](repeating: UInt8(ascii: "x"), count: order.size)
+    response = Array("HTTP/1.1 200 OK\r\nContent-Length: \(order.size)\r\n\r\n".utf8) + value
     switch order.kind {
     case .close, .keepAlive:
       let close = order.kind == .close ? "Connection: close\r\n" : ""
@@ -63,6 +66,13 @@ struct Exchange {
     case .receive:
       request = []
     }
+  }
+
+  /// What stands in a send chunk.
+  var payload: [UInt8] {
+    guard request.count <= ChannelEnd.responseOffset else { return request }
+    let gap = [UInt8](repeating: 0, count: ChannelEnd.responseOffset - request.count)
+    return request + gap + response
   }
 
   /// A command of redis: an array of strings.

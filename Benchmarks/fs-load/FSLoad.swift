@@ -37,6 +37,8 @@ struct FSLoad: ParsableCommand {
   var size = 64
   @Option(help: "What to ask for.")
   var path = "/text"
+  @Option(help: "Port on which a proxy under load finds its server: this program.")
+  var serve: Int?
   @Option(help: "The core to run on.")
   var core: Int?
   @Option(help: "Microseconds without work after which it sleeps.")
@@ -46,7 +48,8 @@ struct FSLoad: ParsableCommand {
     let isPossible =
       connections > 0 && connections <= 100_000 && idle >= 0 && idle <= 100_000 && seconds > 0
       && seconds <= 3600 && warmUp >= 0 && rate >= 0 && (1...64).contains(pipeline)
-      && (0...1024).contains(size) && spin >= 0 && size * pipeline <= 4096
+      && (0...1024).contains(size) && spin >= 0 && (size + 64) * pipeline <= 4096
+      && (serve.map { (1..<Int(ClientDevice.ports.lowerBound)).contains($0) } ?? true)
     guard isPossible else { throw ValidationError("a number is out of its range") }
   }
 
@@ -60,6 +63,7 @@ struct FSLoad: ParsableCommand {
     order.pipeline = pipeline
     order.size = size
     order.path = path
+    order.backendPort = serve
     order.core = core
     order.spinMicroseconds = spin
     if let core { try Processor.pin(to: core) }

@@ -31,12 +31,14 @@ struct LoadRun: ~Copyable {
   private static let burst = 64
   private static let openingSeconds = 30.0
   private static let drainSeconds = 1.0
+  private static let backlog = 4096
 
   /// Does what is ordered.
   static func perform(_ order: LoadOrder) throws -> LoadReport {
     let (destination, port) = try parse(order.target)
     let device = try ClientDevice(order.interface, destination: destination)
     defer { device.close() }
+    if let port = order.backendPort { try device.take(port: UInt16(port)) }
     var run = LoadRun(order, device, destination, port)
     return try run.run()
   }
@@ -73,8 +75,13 @@ struct LoadRun: ~Copyable {
     engine.setPath(device.path)
     application = Application(
       order, destination: destination, port: port, sources: device.addresses)
-    _ = unsafe engine.attachChannel(
+    let channel = unsafe engine.attachChannel(
       memory: application.channel.memory, geometry: application.channel.geometry)
+    if let port = order.backendPort, let channel {
+      engine.addListener(
+        1, address: .unspecified, port: UInt16(port), ipv6Only: false, backlog: Self.backlog)
+      _ = engine.joinListener(1, channel: channel, remote: false, now: Instant(nanoseconds: now))
+    }
     stageEnds = now + UInt64(Self.openingSeconds * 1e9)
     first = Snapshot()
     start = first
@@ -167,6 +174,7 @@ extension LoadRun {
             + "\(application.tally.failures) failures: \(application.tally.firstFailure ?? "")")
       }
     case .warmingUp where now >= stageEnds:
+      FileHandle.standardError.write(Data("\(LinkEnd.measuringNotice)\n".utf8))
       start = try snapshot()
       application.tally.begin = start.time
       application.tally.end = start.time + UInt64(order.seconds * 1e9)
@@ -181,7 +189,8 @@ extension LoadRun {
         report.unanswered += 1
         application.arrivals?.advance()
       }
-      enter(.draining, now, seconds: order.rate > 0 ? Self.drainSeconds : 0)
+      // Without it the server would be left with half-open connections, and send again.
+      enter(.draining, now, seconds: order.kind.isBulk ? 0 : Self.drainSeconds)
     case .draining:
       return now >= stageEnds || application.openingCount + application.waitingCount == 0
     case .warmingUp, .measuring:

@@ -3,6 +3,8 @@ import Laboratory
 /// What the load has seen.
 struct Tally {
   var opened: UInt64 = 0
+  /// Connections that a proxy has opened.
+  var served: UInt64 = 0
   /// Answers from the start on.
   var answers: UInt64 = 0
   /// Payload bytes from the start on.

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The two products under test, and the generator of load that is built with them.
+/// The two products under test, and the programs of the benchmark that are built with them.
 public struct Artifacts: Sendable {
   /// Path of the daemon.
   public let daemon: String
@@ -8,8 +8,12 @@ public struct Artifacts: Sendable {
   public let library: String
 
   /// Path of fs-load; only the benchmark builds it.
-  public var loadGenerator: String {
-    "\((daemon as NSString).deletingLastPathComponent)/fs-load"
+  public var loadGenerator: String { beside("fs-load") }
+  /// Path of fs-echo; only the benchmark builds it.
+  public var echo: String { beside("fs-echo") }
+
+  private func beside(_ name: String) -> String {
+    "\((daemon as NSString).deletingLastPathComponent)/\(name)"
   }
 
   /// The products, wherever they are.

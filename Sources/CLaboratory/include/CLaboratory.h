@@ -8,6 +8,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/perf_event.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -21,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -113,3 +115,10 @@ static inline int lab_raise_descriptor_limit(void) {
 }
 
 static inline void lab_buffer_output_by_line(void) { setvbuf(stdout, NULL, _IOLBF, 0); }
+
+/* Counts an event of one core, whoever runs there. Returns a descriptor from which the count can be read,
+   or -1. */
+static inline int lab_count_event(uint32_t type, uint64_t event, int core) {
+  struct perf_event_attr attributes = {.type = type, .size = sizeof attributes, .config = event};
+  return (int)syscall(SYS_perf_event_open, &attributes, -1, core, -1, PERF_FLAG_FD_CLOEXEC);
+}

@@ -1,9 +1,14 @@
 import Foundation
 
 extension LinkEnd {
+  /// What fs-load says on its standard error when its connections are there and time begins to count.
+  public static let measuringNotice = "measuring"
+
   /// Runs fs-load on this interface until it is done. Its core, if it has one, also does the receive work
-  /// of the interface.
-  public func generateLoad(_ order: LoadOrder) throws -> LoadReport {
+  /// of the interface. `whileMeasuring` is called when all connections are there.
+  public func generateLoad(
+    _ order: LoadOrder, whileMeasuring body: (() throws -> Void)? = nil
+  ) throws -> LoadReport {
     var order = order
     order.interface = interface
     let process = try host.start([host.laboratory.artifacts.loadGenerator] + order.arguments)
@@ -13,6 +18,12 @@ extension LinkEnd {
       waitUntil(seconds: 5, every: 0.02) {
         !process.isRunning || (try? receiveByThread(onCore: core)).map { $0 > 0 } == true
       }
+    }
+    if let body {
+      waitUntil(seconds: 45, every: 0.05) {
+        !process.isRunning || process.errorOutput.contains(Self.measuringNotice)
+      }
+      try body()
     }
     // Opening, draining and setting up take a while.
     let status = process.wait(seconds: order.warmUp + order.seconds + 45)

@@ -48,6 +48,8 @@ public struct LoadOrder: Codable, Sendable {
   public var size = 64
   /// What to ask an HTTP server for.
   public var path = "/text"
+  /// Port on which a proxy under load finds its server, which then is the generator.
+  public var backendPort: Int?
   /// The core to run on.
   public var core: Int?
   /// Microseconds without work after which it sleeps.
@@ -66,6 +68,7 @@ public struct LoadOrder: Codable, Sendable {
     list += ["--connections", "\(connections)", "--idle", "\(idle)", "--pipeline", "\(pipeline)"]
     list += ["--seconds", "\(seconds)", "--warm-up", "\(warmUp)", "--rate", "\(rate)"]
     list += ["--size", "\(size)", "--path", path, "--spin", "\(spinMicroseconds)"]
+    if let backendPort { list += ["--serve", "\(backendPort)"] }
     if let core { list += ["--core", "\(core)"] }
     return list
   }

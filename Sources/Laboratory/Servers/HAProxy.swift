@@ -8,6 +8,8 @@ public struct HAProxyOptions: Sendable, CustomStringConvertible {
   public var port = 80
   /// Address of the server behind it, `host:port`.
   public var backend: String
+  /// Connections that it accepts at a time.
+  public var maximumConnections = 4000
   /// Core to run on, or any.
   public var core: Int?
   /// Whether it runs as Debian starts it: a master and a worker that gives up root and its view of
@@ -69,7 +71,7 @@ extension HAProxyOptions {
     return """
       global
         nbthread \(threads)
-        maxconn 4000
+        maxconn \(maximumConnections)
         \(asDebian ? debian : "")
         \(exposesListeners ? socket : "")
       defaults

@@ -1,8 +1,10 @@
 import Foundation
 
 extension NetworkHost {
-  /// Starts lighttpd on IPv4 and IPv6. It serves `root` at / and takes PUT at /upload/.
-  public func startLighttpd(root: String, port: Int = 80, preloaded: Bool) throws -> Server {
+  /// Starts lighttpd on IPv4 and IPv6. It serves `root` at / and takes PUT at /upload/. `core` pins it.
+  public func startLighttpd(
+    root: String, port: Int = 80, core: Int? = nil, preloaded: Bool
+  ) throws -> Server {
     let number = laboratory.nextNumber()
     let base = try laboratory.makeDirectory("lighttpd-\(number)")
     let uploads = try laboratory.makeDirectory("lighttpd-\(number)/upload")
@@ -23,7 +25,8 @@ extension NetworkHost {
 
       """
     let configuration = try laboratory.makeFile("lighttpd-\(number)/lighttpd.conf", text)
-    let process = try start(["lighttpd", "-D", "-f", configuration], preloaded: preloaded)
+    let process = try start(
+      ["lighttpd", "-D", "-f", configuration], preloaded: preloaded, core: core)
     return try Server(
       name: "lighttpd", host: self, process: process, port: port, uploadDirectory: uploads
     ).whenReady()

@@ -73,7 +73,6 @@ extension NginxOptions {
     return """
       daemon \(isDetached ? "on" : "off");
       worker_processes \(workers);
-      \(connections > 8192 ? "worker_rlimit_nofile \(connections * 2);" : "")
       pid \(base)/nginx.pid;
       error_log \(base)/error.log warn;
       events {

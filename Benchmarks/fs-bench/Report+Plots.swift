@@ -1,0 +1,126 @@
+import Foundation
+import Laboratory
+
+extension Report {
+  private static let kernelColour = "#999999"
+  private static let fsdColour = "#d9541e"
+
+  /// The pictures by the names of their files.
+  var pictures: [(file: String, svg: String)] {
+    var list = options.tiers.map { ("ratios-\($0.rawValue).svg", ratios($0)) }
+    for tier in options.tiers {
+      for scenario in scenarios where hasLatencyPlot(scenario, tier) {
+        list.append((Self.latencyPlotName(scenario, tier), latencies(scenario, tier)))
+      }
+    }
+    return list
+  }
+
+  static func latencyPlotName(_ scenario: Scenario, _ tier: Tier) -> String {
+    "latency-\(scenario.name)-\(tier.rawValue).svg"
+  }
+
+  func hasLatencyPlot(_ scenario: Scenario, _ tier: Tier) -> Bool {
+    Carrier.allCases.allSatisfy {
+      !valid(scenario, tier, $0, atFixedRate: true).isEmpty
+    }
+  }
+
+  // MARK: Ratios
+
+  /// fsd's rate over the kernel's, and the kernel's CPU over fsd's, as bars: longer is better.
+  private func ratios(_ tier: Tier) -> String {
+    let left = 300.0
+    let rowHeight = 40.0
+    let values = scenarios.map {
+      (scenario: $0, rate: rateRatio($0, tier), cost: costRatio($0, tier))
+    }
+    let greatest = values.flatMap { [$0.rate ?? 0, $0.cost ?? 0] }.max() ?? 1
+    let scale = 420 / max(greatest, 1.5)
+    let height = 50 + rowHeight * Double(values.count)
+    var picture = Picture(width: 800, height: height + 20)
+    picture.bar(left, 10, 10, 10, Self.fsdColour)
+    picture.text(left + 15, 19, "rate, fsd / kernel")
+    picture.bar(left + 160, 10, 10, 10, Self.kernelColour)
+    picture.text(left + 175, 19, "CPU per operation, kernel / fsd")
+    for (row, value) in values.enumerated() {
+      let y = 40 + Double(row) * rowHeight
+      picture.text(left - 10, y + 18, value.scenario.title, anchor: "end")
+      bar(&picture, left, y, value.rate, scale, Self.fsdColour)
+      bar(&picture, left, y + 15, value.cost, scale, Self.kernelColour)
+    }
+    picture.line(left + scale, 30, left + scale, height, "black")
+    picture.text(left + scale, height + 14, "1", anchor: "middle")
+    return picture.svg
+  }
+
+  private func bar(
+    _ picture: inout Picture, _ x: Double, _ y: Double, _ value: Double?, _ scale: Double,
+    _ colour: String
+  ) {
+    guard let value else { return picture.text(x + 5, y + 11, "void") }
+    picture.bar(x, y, value * scale, 13, colour)
+    picture.text(x + value * scale + 5, y + 11, String(format: "%.2f", value))
+  }
+
+  private func rateRatio(_ scenario: Scenario, _ tier: Tier) -> Double? {
+    ratio(valid(scenario, tier, .fsd).map(\.rate), valid(scenario, tier, .kernel).map(\.rate))
+  }
+
+  private func costRatio(_ scenario: Scenario, _ tier: Tier) -> Double? {
+    let fixed = scenario.hasFixedRate
+    return ratio(
+      valid(scenario, tier, .kernel, atFixedRate: fixed).map(\.machineCost),
+      valid(scenario, tier, .fsd, atFixedRate: fixed).map(\.machineCost))
+  }
+
+  private func ratio(_ above: [Double], _ below: [Double]) -> Double? {
+    guard !above.isEmpty, median(below) > 0 else { return nil }
+    return median(above) / median(below)
+  }
+
+  // MARK: Latencies
+
+  /// Share of the requests that took longer, over the time that they took; both axes logarithmic. One
+  /// line for each round.
+  private func latencies(_ scenario: Scenario, _ tier: Tier) -> String {
+    let (left, top, width, height) = (70.0, 30.0, 680.0, 300.0)
+    let rounds = Carrier.allCases.flatMap { carrier in
+      valid(scenario, tier, carrier, atFixedRate: true).map { (carrier, $0.latency.steps) }
+    }
+    let all = rounds.flatMap(\.1).map(\.value).filter { $0 > 0 }
+    let least = floor(log10(all.min() ?? 1))
+    let greatest = max(ceil(log10(all.max() ?? 10)), least + 1)
+    // Down to one of a hundred thousand.
+    let decades = 5.0
+    func x(_ value: Double) -> Double {
+      left + (log10(max(value, 1e-3)) - least) / (greatest - least) * width
+    }
+    func y(_ share: Double) -> Double {
+      top + min(-log10(max(share, 1e-9)) / decades, 1) * height
+    }
+    var picture = Picture(width: 800, height: 390)
+    for decade in stride(from: least, through: greatest, by: 1) {
+      picture.line(x(pow(10, decade)), top, x(pow(10, decade)), top + height, "#dddddd")
+      picture.text(
+        x(pow(10, decade)), top + height + 18, String(format: "%g us", pow(10, decade)),
+        anchor: "middle")
+    }
+    for decade in stride(from: 0, through: decades, by: 1) {
+      picture.line(left, y(pow(10, -decade)), left + width, y(pow(10, -decade)), "#dddddd")
+      picture.text(
+        left - 8, y(pow(10, -decade)) + 4, String(format: "%g %%", 100 * pow(10, -decade)),
+        anchor: "end")
+    }
+    for (carrier, steps) in rounds {
+      let points = steps.filter { $0.value > 0 }.map { (x: x($0.value), y: y(1 - $0.share)) }
+      picture.path(points, carrier == .kernel ? Self.kernelColour : Self.fsdColour)
+    }
+    picture.text(left, 18, "\(scenario.title), \(tier.title): requests that took longer than")
+    picture.bar(left + 520, 9, 10, 10, Self.kernelColour)
+    picture.text(left + 535, 18, "kernel")
+    picture.bar(left + 600, 9, 10, 10, Self.fsdColour)
+    picture.text(left + 615, 18, "fsd")
+    return picture.svg
+  }
+}

@@ -1,0 +1,133 @@
+import Foundation
+
+extension Report {
+  /// Medians of everything, a line for each scenario.
+  func summary(_ tier: Tier) -> [String] {
+    var lines = [
+      "| | | kernel | fsd | fsd / kernel | CPU, us | | | p99, us | | |",
+      "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for scenario in scenarios {
+      let rate = comparison(scenario, tier, "%.0f") { $0.rate }
+      let cost = comparison(scenario, tier, "%.2f", atFixedRate: scenario.hasFixedRate) {
+        $0.machineCost
+      }
+      let latency =
+        scenario.hasFixedRate
+        ? comparison(scenario, tier, "%.0f", atFixedRate: true) { $0.latency.p99 }
+        : " | | "
+      lines.append("| \(scenario.title) | \(scenario.unit) | \(rate) | \(cost) | \(latency) |")
+    }
+    lines += [
+      "",
+      "Of CPU and p99: kernel, fsd, and fsd / kernel. CPU is per operation (bulk: per MB) of the "
+        + "whole machine, at equal offered load where there is one.",
+    ]
+    return lines
+  }
+
+  /// Kernel's median, fsd's, and their ratio.
+  private func comparison(
+    _ scenario: Scenario, _ tier: Tier, _ format: String, atFixedRate: Bool = false,
+    _ value: (Measurement) -> Double
+  ) -> String {
+    let kernel = valid(scenario, tier, .kernel, atFixedRate: atFixedRate).map(value)
+    let fsd = valid(scenario, tier, .fsd, atFixedRate: atFixedRate).map(value)
+    func text(_ values: [Double]) -> String {
+      values.isEmpty ? "void" : String(format: format, median(values))
+    }
+    return "\(text(kernel)) | \(text(fsd)) | \(ratioText(kernel, fsd))"
+  }
+
+  private func ratioText(_ kernel: [Double], _ fsd: [Double]) -> String {
+    guard !kernel.isEmpty, !fsd.isEmpty, median(kernel) > 0 else { return "" }
+    return "**\(String(format: "%.2f", median(fsd) / median(kernel)))**"
+  }
+
+  /// Everything of one scenario, with its spread.
+  func table(_ scenario: Scenario, _ tier: Tier) -> [String] {
+    var lines = ["| \(scenario.title) | kernel | fsd | fsd / kernel |", "|---|---|---|---|"]
+    func row(
+      _ title: String, _ format: String, atFixedRate: Bool = false,
+      _ value: (Measurement) -> Double?
+    ) {
+      let kernel = valid(scenario, tier, .kernel, atFixedRate: atFixedRate).compactMap(value)
+      let fsd = valid(scenario, tier, .fsd, atFixedRate: atFixedRate).compactMap(value)
+      lines.append(
+        "| \(title) | \(Self.spread(kernel, format)) | \(Self.spread(fsd, format)) | "
+          + "\(ratioText(kernel, fsd)) |")
+    }
+    let one = scenario.operation
+    row(scenario.unit, "%.0f") { $0.rate }
+    row("CPU per \(one), us", "%.2f") { $0.machineCost }
+    row("of which server's core", "%.2f") { $0.serverCost }
+    row("packets per \(one), to the server", "%.2f") { $0.packetsToServer }
+    row("packets per \(one), from it", "%.2f") { $0.packetsFromServer }
+    row("load of the client's core", "%.2f") { $0.clientLoad }
+    row("of which the generator itself", "%.2f") { $0.generatorLoad }
+    row("segments sent again, of 1000", "%.2f") { $0.sentAgain }
+    if scenario.idle > 0 { row("bytes of memory per connection", "%.0f") { $0.idleMemory } }
+    if scenario.hasFixedRate {
+      row("equal offered load: \(scenario.unit)", "%.0f", atFixedRate: true) { $0.rate }
+      row("CPU per \(one), us", "%.2f", atFixedRate: true) { $0.machineCost }
+      row("p50, us", "%.0f", atFixedRate: true) { $0.latency.p50 }
+      row("p99, us", "%.0f", atFixedRate: true) { $0.latency.p99 }
+      row("p99.9, us", "%.0f", atFixedRate: true) { $0.latency.p999 }
+    }
+    return lines
+  }
+
+  private static func spread(_ values: [Double], _ format: String) -> String {
+    guard let least = values.min(), let greatest = values.max() else { return "void" }
+    func text(_ value: Double) -> String { String(format: format, value) }
+    return "\(text(median(values))) (\(text(least)) to \(text(greatest)))"
+  }
+
+  /// What clients on the kernel's TCP say.
+  func crossCheckTable() -> [String] {
+    guard !findings.crossChecks.isEmpty else { return [] }
+    var lines = [
+      "## The same with other clients, wire-like", "",
+      "wrk and redis-benchmark, one thread on core 1, on the kernel's TCP, once each; mostly they are the "
+        + "limit.", "",
+      "| | client | kernel | fsd | fsd / kernel |", "|---|---|---|---|---|",
+    ]
+    for scenario in scenarios {
+      let found = findings.crossChecks.filter { $0.scenario == scenario.name }
+      guard let kernel = found.first(where: { $0.carrier == .kernel }),
+        let fsd = found.first(where: { $0.carrier == .fsd })
+      else { continue }
+      lines.append(
+        String(
+          format: "| %@ | %@ | %.0f | %.0f | %.2f |", scenario.title, kernel.tool, kernel.rate,
+          fsd.rate, kernel.rate > 0 ? fsd.rate / kernel.rate : 0))
+    }
+    return lines + [""]
+  }
+
+  /// What the kernel does on the server's core.
+  func eventTable() -> [String] {
+    guard !findings.events.isEmpty else { return [] }
+    let names = Set(findings.events.flatMap(\.counts.keys)).sorted()
+    var lines = [
+      "## What happens on the server's core per operation", "",
+      "Counted in runs of their own, at full load, by the kernel's tracepoints; bulk: per MB.", "",
+      "| | " + names.map { "\($0): kernel | fsd" }.joined(separator: " | ") + " |",
+      "|---|" + String(repeating: "---|", count: names.count * 2),
+    ]
+    for tier in options.tiers {
+      for scenario in scenarios {
+        let found = findings.events.filter { $0.scenario == scenario.name && $0.tier == tier }
+        guard !found.isEmpty else { continue }
+        let cells = names.flatMap { name in
+          Carrier.allCases.map { carrier in
+            let count = found.first { $0.carrier == carrier }?.counts[name]
+            return count.map { String(format: "%.2f", $0) } ?? ""
+          }
+        }
+        lines.append("| \(scenario.title), \(tier.title) | \(cells.joined(separator: " | ")) |")
+      }
+    }
+    return lines + [""]
+  }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import Laboratory
+
+// What a client of the kernel sees.
+extension Round {
+  /// A bulk transfer between virtual interfaces: the kernel exchanges packets of up to 64 KB there, which
+  /// no AF_XDP socket at the client's end could receive.
+  func transferByKernel() throws -> Measurement {
+    let command = [
+      testbed.laboratory.artifacts.echo, scenario.kind == .send ? "push" : "pull",
+      testbed.serverEnd.address4, "\(server.port)", "\(scenario.connections)",
+      "\(options.seconds)",
+    ]
+    let before = try MachineTime.read()
+    let text = try testbed.client.run(command, core: Testbed.clientCore)
+    let spent = try MachineTime.read().since(before)
+    let numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
+    guard numbers.count == 2, numbers[0] > 0, numbers[1] > 0 else {
+      throw LaboratoryError("fs-echo says \(text)")
+    }
+    let megabytes = numbers[0] / 1e6
+    var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
+    result.rate = megabytes * 8 / numbers[1]
+    result.machineCost = spent.totalBusy * 1e6 / megabytes
+    result.serverCost = spent.busy[Testbed.serverCore] * 1e6 / megabytes
+    result.clientCost = spent.busy[Testbed.clientCore] * 1e6 / megabytes
+    result.clientLoad = spent.busy[Testbed.clientCore] / numbers[1]
+    result.stolen = spent.totalStolen / numbers[1] / Double(spent.busy.count)
+    if result.stolen > options.maximumSteal {
+      result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
+    }
+    return result
+  }
+
+  /// The same scenario with the client that everyone knows; nil if there is none.
+  func crossCheck() throws -> CrossCheck? {
+    let address = testbed.serverEnd.address4
+    switch (scenario.program, scenario.kind) {
+    case (.nginx, .close), (.nginx, .keepAlive), (.haproxy, .close), (.haproxy, .keepAlive),
+      (.lighttpd, .close):
+      guard scenario.idle == 0 else { return nil }
+      if case .haproxy = scenario.program { return nil }
+      var command = ["wrk", "-t", "1", "-c", "\(scenario.connections)"]
+      command += ["-d", "\(Int(options.seconds.rounded(.up)))s"]
+      if scenario.kind.isShort { command += ["-H", "Connection: close"] }
+      command.append("http://\(address):\(server.port)\(scenario.path)")
+      return try check("wrk", command) { text in
+        text.components(separatedBy: "Requests/sec:").dropFirst().first
+          .flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Double($0) }
+      }
+    case (.redis, _):
+      let name = scenario.kind == .redisGet ? "GET" : "SET"
+      let command = [
+        "redis-benchmark", "-h", address, "-p", "\(server.port)", "-t", "set,get", "-c",
+        "\(scenario.connections)", "-n", "\(100_000 * scenario.pipeline)", "-P",
+        "\(scenario.pipeline)", "-d", "\(Scenario.size)", "--csv",
+      ]
+      return try check("redis-benchmark", command) { text in
+        text.split(separator: "\n").first { $0.hasPrefix("\"\(name)\"") }?
+          .split(separator: ",").dropFirst().first
+          .flatMap { Double($0.filter { $0 != "\"" }) }
+      }
+    default: return nil
+    }
+  }
+
+  private func check(
+    _ tool: String, _ command: [String], _ rate: (String) -> Double?
+  ) throws -> CrossCheck {
+    let text = try testbed.client.run(command, core: Testbed.clientCore)
+    guard let rate = rate(text) else { throw LaboratoryError("\(tool) says \(text)") }
+    return CrossCheck(
+      scenario: scenario.name, tier: testbed.tier, carrier: carrier, tool: tool, rate: rate)
+  }
+}
