@@ -16,7 +16,7 @@ MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client ope
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling lint clean dependencies products
+.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling engine-alone lint clean dependencies products
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -45,6 +45,20 @@ bench: dependencies products
 	  install -m 0755 "$$($(RELEASE) --show-bin-path)/$$program" build/$$program; \
 	done
 	@FS_BUILD_DIR="$(CURDIR)/build" build/fs-bench $(BENCH)
+
+# The engine without network cards, kernel and applications, and lwIP beside it: docs/benchmarks.md.
+engine-alone: RUN_PACKAGES += liblwip-dev
+engine-alone: dependencies
+	FS_SCOPE=engine $(RELEASE) --product fs-engine --scratch-path .build-engine-alone
+	@mkdir -p results
+	cc -O2 -I/usr/include/lwip -o results/lwip-back-to-back Benchmarks/lwip-back-to-back.c -llwip
+	@for run in "short 500000" "keepalive 2000000" "keepalive 1000000 1000" "keepalive 1000000 10000" \
+	  "keepalive 1000000 100000" "keepalive 1000000 1000000" "idle 100000" "timewait 100000"; do \
+	  taskset -c 1 .build-engine-alone/release/fs-engine $$run || exit 1; \
+	done; \
+	for run in "short 50000" "keepalive 1000000"; do \
+	  taskset -c 1 results/lwip-back-to-back $$run || exit 1; \
+	done
 
 # The integration tests drive the release build, one program at a time; the unit tests run beside
 # each other, but for those of fsd, which count the descriptors of their process. What documents claim

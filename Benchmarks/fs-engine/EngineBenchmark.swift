@@ -5,7 +5,7 @@ import Foundation
 
 /// What is measured, from the command line.
 struct EngineBenchmark {
-  private enum Kind: String { case short, keepalive, memory }
+  private enum Kind: String { case short, keepalive, idle, timewait }
 
   struct Misuse: Error, CustomStringConvertible {
     let description: String
@@ -18,10 +18,11 @@ struct EngineBenchmark {
   private let requestSize = 64
   private let responseSize = 64
 
-  /// Reads `short|keepalive|memory COUNT [CONNECTIONS]`.
+  /// Reads `short|keepalive|idle|timewait COUNT [CONNECTIONS]`.
   init(arguments: [String]) throws {
     guard let first = arguments.first, let kind = Kind(rawValue: first), arguments.count <= 3 else {
-      throw Misuse(description: "usage: fs-engine short|keepalive|memory COUNT [CONNECTIONS]")
+      throw Misuse(
+        description: "usage: fs-engine short|keepalive|idle|timewait COUNT [CONNECTIONS]")
     }
     let numbers = arguments.dropFirst().compactMap { Int($0) }
     guard numbers.count == arguments.count - 1, let count = numbers.first, count > 0 else {
@@ -34,8 +35,8 @@ struct EngineBenchmark {
 
   func run() throws {
     var pair = BackToBack(
-      connections: max(connections, concurrency), requestSize: requestSize,
-      responseSize: responseSize, closes: kind == .short)
+      connections: max(kind == .idle ? count : connections, concurrency), requestSize: requestSize,
+      responseSize: responseSize, closes: kind == .short || kind == .timewait)
     switch kind {
     case .short:
       pair.runShort(20_000, concurrency: concurrency)
@@ -48,10 +49,16 @@ struct EngineBenchmark {
       measure(&pair, "request") { pair, count in
         pair.runRequests(count, concurrency: concurrency)
       }
-    case .memory:
+    case .idle:
       let before = Self.residentBytes()
-      pair.open(connections, concurrency: 1024)
-      print("idle connection: \((Self.residentBytes() - before) / connections) bytes at both ends")
+      pair.open(count, concurrency: 1024)
+      let bytes = Double(Self.residentBytes() - before) / Double(count) / 2
+      print("idle connection: \(Int(bytes)) bytes at each end, programs included")
+    case .timewait:
+      pair.runShort(20_000, concurrency: concurrency)
+      let before = Self.residentBytes()
+      pair.runShort(count, concurrency: concurrency)
+      print("TIME-WAIT: \((Self.residentBytes() - before) / count) bytes for a connection")
     }
   }
 
