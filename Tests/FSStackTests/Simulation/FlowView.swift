@@ -29,6 +29,8 @@ struct FlowView {
   private var hasSentAcknowledgement = false
   /// Whether it has answered a SYN, and sent nothing else since.
   private var isPassiveOpen = false
+  /// Whether it has answered a SYN.
+  private var isPassive = false
   /// One past the highest number sent.
   private var highest = SequenceNumber(0)
   private var fin: SequenceNumber?
@@ -56,6 +58,8 @@ struct FlowView {
   /// After the end an acknowledgement of its SYN has arrived. If that was a cookie, the same connection
   /// may have begun anew: nothing is remembered of the first (RFC 4987 section 3.6).
   private var mayBeginAnew = false
+  /// What it was before its last SYNs: a late acknowledgement of a cookie may begin one of these anew.
+  private var former: [FlowView] = []
 
   /// Shift of the windows that the peer sends, and of its own.
   private var scales: (peer: UInt8, own: UInt8) {
@@ -76,6 +80,7 @@ struct FlowView {
   // MARK: Arrivals
 
   mutating func take(_ frame: TCPFrame) {
+    for index in former.indices { former[index].take(frame) }
     if frame.flags.contains(.syn) {
       let offer = Offer(frame)
       synchronizations[frame.sequence.value] = offer
@@ -86,7 +91,9 @@ struct FlowView {
       }
     }
     noteTimestamp(frame)
-    if isOver, let initial, !frame.flags.contains(.syn), frame.acknowledgement == initial + 1 {
+    if isOver, isPassive, let initial, !frame.flags.contains(.syn),
+      frame.acknowledgement == initial + 1
+    {
       mayBeginAnew = true
     }
     if isPassiveOpen, frame.flags.contains(.ack), !frame.flags.contains(.syn),
@@ -106,6 +113,7 @@ struct FlowView {
     }
   }
 
+  /// A RST has come.
   mutating func takeReset() { isOver = true }
 
   private mutating func noteTimestamp(_ frame: TCPFrame) {
@@ -120,14 +128,18 @@ struct FlowView {
 
   /// Follows a segment that the host sends; returns what is wrong with it.
   mutating func check(_ frame: TCPFrame, _ rules: SegmentObserver.Rules) -> [String] {
-    var anew = self
+    let candidates = (mayBeginAnew ? [self] : []) + former.filter(\.mayBeginAnew)
     let found = follow(frame, rules)
     if frame.flags.contains(.fin) { isOver = true }
-    guard mayBeginAnew, !found.isEmpty else { return found }
-    anew.beginAnew()
-    guard anew.follow(frame, rules).isEmpty else { return found }
-    self = anew
-    return []
+    guard !found.isEmpty else { return [] }
+    for var anew in candidates {
+      anew.beginAnew()
+      guard anew.follow(frame, rules).isEmpty else { continue }
+      anew.former = former
+      self = anew
+      return []
+    }
+    return found
   }
 
   private mutating func follow(_ frame: TCPFrame, _ rules: SegmentObserver.Rules) -> [String] {
@@ -138,6 +150,7 @@ struct FlowView {
     }
     if frame.flags.contains(.syn) { synchronizes(frame) }
     isPassiveOpen = frame.flags.isSuperset(of: [.syn, .ack])
+    if isPassiveOpen { isPassive = true }
     if peer == nil, frame.flags.contains(.ack) {
       peer = synchronizations[(frame.acknowledgement - UInt32(1)).value]
       if let initial, peerEdge == nil { peerEdge = initial + 1 + firstWindow }
@@ -180,11 +193,15 @@ struct FlowView {
 
   /// A new connection.
   private mutating func begin(_ frame: TCPFrame) {
-    let known = synchronizations
-    let window = firstWindow
+    var old = self
+    old.isOver = true
     self = FlowView()
-    synchronizations = known
-    firstWindow = window
+    synchronizations = old.synchronizations
+    firstWindow = old.firstWindow
+    newestTimestamp = old.newestTimestamp
+    former = old.former
+    old.former = []
+    former = Array((former + [old]).suffix(2))
     initial = frame.sequence
     highest = frame.sequence + 1
     offer = Offer(frame)

@@ -75,11 +75,13 @@ extension SwarmRun {
       ? self.traffic.reduce(0) { $0 &+ ownProgress(of: $1) } : ownProgress(of: traffic)
   }
 
-  /// What the application sees, and what it is not told of at once.
+  /// What the application sees, what it is not told of at once, and what the other side has learnt.
   private func ownProgress(of traffic: SwarmTraffic) -> UInt64 {
     let connection = connection(of: traffic)
+    let peer = connection.flatMap(peer)
     return UInt64(traffic.progress)
       &+ (connection?.tally.bytesAcknowledged ?? 0) &+ (connection?.tally.bytesReceived ?? 0)
+      &+ (peer?.tally.bytesAcknowledged ?? 0)
       &+ (connection.map { UInt64($0.state.rawValue) } ?? 100)
   }
 
