@@ -20,7 +20,7 @@ void __libc_free(void *);
 size_t malloc_usable_size(void *);
 
 // A region for each core, and one for nobody before them. Pages appear when they are touched.
-enum { REGION = 1 << 30, HEADER = 16, CLASSES = 40 };
+enum { REGION = 1 << 30, HEADER = 16, CLASSES = 40, CORE_KEYS = 14 };
 
 struct region {
   size_t used;
@@ -29,7 +29,7 @@ struct region {
 };
 
 static char *memory;
-static int cores;
+static int cores, turn;
 static _Thread_local int current = ISOLATION_NOBODY;
 static bool is_watching;
 static int inside = ISOLATION_NOBODY;
@@ -156,19 +156,34 @@ static void touched(int signal, siginfo_t *information, void *context) {
   _exit(3);
 }
 
-void isolation_begin(int count) {
+// The key of what is nobody's, and those of cores.
+static int nobody_key, core_keys[CORE_KEYS];
+
+static int key_of(int core) { return core_keys[(core + (turn ? core / CORE_KEYS : 0)) % CORE_KEYS]; }
+
+int isolation_begin(int count, int round) {
   cores = count;
+  turn = round;
   size_t size = (size_t)(count + 1) * REGION;
   char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) abort();
+  if (mapped == MAP_FAILED) return errno;
+  for (int key = 0; key < CORE_KEYS; key++) {
+    core_keys[key] = pkey_alloc(0, 0);
+    if (core_keys[key] < 0) return errno;
+  }
+  nobody_key = pkey_alloc(0, 0);
+  if (nobody_key < 0) return errno;
   for (int core = -1; core < count; core++) {
-    struct region *own = (struct region *)(mapped + (size_t)(core + 1) * REGION);
-    own->used = 4096;
+    char *start = mapped + (size_t)(core + 1) * REGION;
+    int key = core < 0 ? nobody_key : key_of(core);
+    if (pkey_mprotect(start, REGION, PROT_READ | PROT_WRITE, key)) return errno;
+    ((struct region *)start)->used = 4096;
   }
   struct sigaction action = {.sa_sigaction = touched, .sa_flags = SA_SIGINFO};
   sigaction(SIGSEGV, &action, NULL);
   memory = mapped;
+  return 0;
 }
 
 int isolation_allocate_for(int core) {
@@ -179,8 +194,14 @@ int isolation_allocate_for(int core) {
 
 void isolation_watch(int on) { is_watching = on; }
 
-static void protect(int first, int end, int protection) {
-  if (first < end && mprotect(region(first), (size_t)(end - first) * REGION, protection)) abort();
+// Two bits for each key: no access, no writing.
+static void set_rights(uint32_t rights) {
+#if defined(__x86_64__)
+  __asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(rights), "c"(0), "d"(0) : "memory");
+#else
+  (void)rights;
+  abort();
+#endif
 }
 
 void isolation_enter(int core) {
@@ -188,16 +209,18 @@ void isolation_enter(int core) {
   if (!is_watching) return;
   entries++;
   inside = core;
-  protect(ISOLATION_NOBODY, 0, PROT_READ);
-  protect(0, core, PROT_NONE);
-  protect(core + 1, cores, PROT_NONE);
+  uint32_t rights = 2u << 2 * nobody_key;
+  for (int key = 0; key < CORE_KEYS; key++) {
+    if (core_keys[key] != key_of(core)) rights |= 1u << 2 * core_keys[key];
+  }
+  set_rights(rights);
 }
 
 void isolation_leave(void) {
   current = ISOLATION_NOBODY;
   if (inside == ISOLATION_NOBODY) return;
   inside = ISOLATION_NOBODY;
-  protect(ISOLATION_NOBODY, cores, PROT_READ | PROT_WRITE);
+  set_rights(0);
 }
 
 void isolation_toggle_counting(void) { CALLGRIND_TOGGLE_COLLECT; }

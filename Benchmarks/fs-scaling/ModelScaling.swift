@@ -6,6 +6,8 @@ import Laboratory
 enum ModelScaling {
   static let engineCounts = [1, 2, 4, 8, 12, 16, 20, 24]
   private static let connections = 1152
+  /// Held open at the same time: an application has 512 slots for what it opens.
+  private static let heldConnections = 480
 
   /// What was measured with a number of engines.
   private struct Row {
@@ -47,15 +49,15 @@ enum ModelScaling {
   private static func measure(_ engines: Int) throws -> Row {
     let arguments = ["\(engines)", "\(connections)"]
     let (model, instructions) = try count(["model"] + arguments)
-    let memory = try run(["memory"] + arguments)
-    let isolation = try run(["isolation"] + arguments)
+    let memory = try run(["memory", "\(engines)", "\(heldConnections)"])
+    let isolation = try (0...1).map { try run(["isolation"] + arguments + ["\($0)"]) }
     guard model["handed_over"] == 0, model["resets"] == 0 else {
       throw LaboratoryError("\(engines) engines: \(model)")
     }
     return Row(
       engines: engines, packets: (model["active"] ?? 0) + (model["passive"] ?? 0),
       misplaced: model["misplaced"] ?? .nan, instructions: instructions / Double(connections),
-      bytes: memory["bytes"] ?? .nan, entries: isolation["entries"] ?? 0)
+      bytes: memory["bytes"] ?? .nan, entries: isolation.reduce(0) { $0 + ($1["entries"] ?? 0) })
   }
 
   private static func text(_ rows: [Row]) -> String {
@@ -84,8 +86,8 @@ enum ModelScaling {
       ![Packets at their owner, instructions and memory for a connection, by the number of engines](scaling.svg)
 
       The same runs with each engine's memory in a region of its own, and the regions of all others closed
-      (`PROT_NONE`), and what belongs to nobody read-only, whenever an engine's code runs: nothing was touched,
-      \(entries) times an engine's code had run under watch. A deliberate touch ends the program.
+      (memory protection keys), and what belongs to nobody read-only, whenever an engine's code runs: nothing was
+      touched in \(entries) runs of an engine's code. A deliberate touch ends the program.
       """
   }
 

@@ -2,6 +2,8 @@ import CIsolation
 import Foundation
 import Laboratory
 
+@testable import FSStack
+
 /// What this program does in a process of its own, so that it can run under callgrind, or end by a signal.
 /// Each prints a line of `name=value` pairs.
 enum Program: String {
@@ -9,7 +11,7 @@ enum Program: String {
   case model
   /// `memory ENGINES CONNECTIONS`: the same, held open: what a connection occupies.
   case memory
-  /// `isolation ENGINES CONNECTIONS`: the same, with the memory of all other cores closed.
+  /// `isolation ENGINES CONNECTIONS ROUND`: the first, with the memory of all other cores closed.
   case isolation
   /// `provoke`: what must be caught.
   case provoke
@@ -21,18 +23,29 @@ enum Program: String {
     let numbers = arguments.dropFirst().compactMap { Int($0) }
     switch program {
     case .provoke:
-      isolation_begin(2)
+      try beginIsolation(cores: 2, round: 0)
       isolation_provoke(0, 1)
     case .model, .memory, .isolation:
-      guard numbers.count == 2 else { throw LaboratoryError("\(name) ENGINES CONNECTIONS") }
+      guard numbers.count == (program == .isolation ? 3 : 2) else {
+        throw LaboratoryError("\(name) ENGINES CONNECTIONS [ROUND]")
+      }
+      if program == .isolation {
+        // A's engines, the client's and the backend's.
+        try beginIsolation(cores: numbers[0] + 2, round: numbers[2])
+      }
       try program.runModel(engines: numbers[0], connections: numbers[1])
+    }
+  }
+
+  private static func beginIsolation(cores: Int, round: Int) throws {
+    let code = isolation_begin(Int32(cores), Int32(round))
+    guard code == 0 else {
+      throw LaboratoryError("memory protection keys: \(String(cString: strerror(code)))")
     }
   }
 
   private func runModel(engines: Int, connections: Int) throws {
     if self == .isolation {
-      // A's engines, the client's and the backend's.
-      isolation_begin(Int32(engines + 2))
       SimulatedEngine.border = IsolatingBorder()
     } else if self == .model {
       SimulatedEngine.border = CountingBorder(cores: engines)

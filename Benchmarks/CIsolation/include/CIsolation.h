@@ -3,13 +3,17 @@
 // While it is switched on, malloc(3) and its like take memory from the region of the current core, or from
 // that of nobody. Code of a core then runs with the regions of all other cores without access, and
 // what is nobody's read-only. A touch ends the program with a message and status 3.
+//
+// By memory protection keys, of which a processor has 15 to give: cores share them, and are told apart by two
+// rounds in which no two cores share one both times.
 #pragma once
 #include <stdint.h>
 
 #define ISOLATION_NOBODY (-1)
 
-// Reserves regions for cores 0 to count - 1 and begins to allocate from them.
-void isolation_begin(int count);
+// Reserves regions for cores 0 to count - 1 and begins to allocate from them. `round` is 0 or 1. Returns 0, or an
+// errno value: ENOSPC where the processor has no protection keys.
+int isolation_begin(int count, int round);
 
 // Allocations are this core's from now on, or nobody's. Returns whose they were.
 int isolation_allocate_for(int core);

@@ -1,1 +1,0 @@
-../../Tests/FSStackTests/Support/SplitMix64.swift
