@@ -16,7 +16,7 @@ MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client ope
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling engine-alone lint clean dependencies products
+.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling engine-alone lint clean dependencies products programs
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -39,12 +39,16 @@ demo: dependencies products
 
 # `make bench BENCH="nginx redis-get-1 --pairs 3"`: scenarios and options of Benchmarks/fs-bench.
 # `make bench BENCH="--document docs"` writes docs/benchmarks.md from the run.
-bench: dependencies products
-	for program in fs-load fs-echo fs-bench; do \
+bench: dependencies products programs
+	$(RELEASE) --static-swift-stdlib --product fs-bench
+	@FS_BUILD_DIR="$(CURDIR)/build" "$$($(RELEASE) --show-bin-path)/fs-bench" $(BENCH)
+
+# What the benchmark runs beside the products.
+programs: products
+	for program in fs-load fs-echo; do \
 	  $(RELEASE) --static-swift-stdlib --product $$program || exit 1; \
 	  install -m 0755 "$$($(RELEASE) --show-bin-path)/$$program" build/$$program; \
 	done
-	@FS_BUILD_DIR="$(CURDIR)/build" build/fs-bench $(BENCH)
 
 # The engine without network cards, kernel and applications, and lwIP beside it: docs/benchmarks.md.
 engine-alone: RUN_PACKAGES += liblwip-dev
@@ -64,7 +68,7 @@ engine-alone: dependencies
 # each other, but for those of fsd, which count the descriptors of their process. What documents claim
 # of code and tests is compared first; that takes no time. The comparison with Linux's TCP is in real
 # time and runs by itself. The swarm comes last: it has a build of its own.
-test: dependencies lint products
+test: dependencies lint products programs
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
 	$(SWIFT) test --skip-build --skip IntegrationTests --skip fsdTests

@@ -81,9 +81,10 @@ struct Benchmark {
     _ scenario: Scenario, _ testbed: Testbed, _ carrier: Carrier
   ) throws {
     let checksOthers = options.crossChecks && testbed.tier == .wire
-    let isByKernel = scenario.kind.isBulk && testbed.tier == .native
+    let countsEvents = options.events && !(scenario.kind.isBulk && testbed.tier == .native)
+    guard checksOthers || countsEvents else { return }
     let (counts, check) = try round(scenario, testbed, carrier) { round in
-      (isByKernel ? nil : try round.countEvents(), checksOthers ? try round.crossCheck() : nil)
+      (countsEvents ? try round.countEvents() : nil, checksOthers ? try round.crossCheck() : nil)
     }
     if let check {
       print(String(format: "%@ %@: %.0f/s", carrier.rawValue, check.tool, check.rate))

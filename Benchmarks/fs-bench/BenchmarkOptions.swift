@@ -19,6 +19,8 @@ struct BenchmarkOptions: Codable {
   var receiveOnServerCore = true
   /// Whether wrk and redis-benchmark are asked, too.
   var crossChecks = true
+  /// Whether the kernel's work on the server's core is counted, too, in runs of their own.
+  var events = true
   /// Directory of the results.
   var results = "results"
   /// Directory of the documents, if this run is to be written into them.
@@ -53,6 +55,8 @@ struct BenchmarkOptions: Codable {
       tiers = [tier]
     case ("--cross-checks", "yes"): crossChecks = true
     case ("--cross-checks", "no"): crossChecks = false
+    case ("--events", "yes"): events = true
+    case ("--events", "no"): events = false
     case ("--results", _): results = value
     case ("--document", _): document = value
     default: throw LaboratoryError("not understood: \(name) \(value)")

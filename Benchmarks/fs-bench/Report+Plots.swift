@@ -30,13 +30,13 @@ extension Report {
 
   /// fsd's rate over the kernel's, and the kernel's CPU over fsd's, as bars: longer is better.
   private func ratios(_ tier: Tier) -> String {
-    let left = 300.0
+    let left = 330.0
     let rowHeight = 40.0
     let values = scenarios.map {
       (scenario: $0, rate: rateRatio($0, tier), cost: costRatio($0, tier))
     }
     let greatest = values.flatMap { [$0.rate ?? 0, $0.cost ?? 0] }.max() ?? 1
-    let scale = 420 / max(greatest, 1.5)
+    let scale = 400 / max(greatest, 1.5)
     let height = 50 + rowHeight * Double(values.count)
     var picture = Picture(width: 800, height: height + 20)
     picture.bar(left, 10, 10, 10, Self.fsdColour)

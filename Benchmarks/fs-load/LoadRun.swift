@@ -12,6 +12,8 @@ struct LoadRun: ~Copyable {
     case measuring
     /// Requests that were due in time are still answered.
     case draining
+    /// What the server says last is still heard: the kernel would answer it with a reset.
+    case lingering
   }
 
   private let order: LoadOrder
@@ -27,10 +29,12 @@ struct LoadRun: ~Copyable {
   private var workNanoseconds: UInt64 = 0
   private var sleeps: UInt64 = 0
   private var mustTransmitSoon = false
+  private var unansweredAtEnd = 0
 
   private static let burst = 64
   private static let openingSeconds = 30.0
   private static let drainSeconds = 1.0
+  private static let lingerSeconds = 0.05
   private static let backlog = 4096
 
   /// Does what is ordered.
@@ -192,7 +196,12 @@ extension LoadRun {
       // Without it the server would be left with half-open connections, and send again.
       enter(.draining, now, seconds: order.kind.isBulk ? 0 : Self.drainSeconds)
     case .draining:
-      return now >= stageEnds || application.openingCount + application.waitingCount == 0
+      if now >= stageEnds || application.openingCount + application.waitingCount == 0 {
+        unansweredAtEnd = application.openingCount + application.waitingCount
+        enter(.lingering, now, seconds: Self.lingerSeconds)
+      }
+    case .lingering:
+      return now >= stageEnds
     case .warmingUp, .measuring:
       break
     }
@@ -207,7 +216,7 @@ extension LoadRun {
   /// Resets what is left, so that the server has done with it, and completes the report.
   private mutating func end() throws {
     if order.rate > 0 {
-      report.unanswered += UInt64(application.openingCount + application.waitingCount)
+      report.unanswered += UInt64(unansweredAtEnd)
     }
     let last = try snapshot()
     report.totalCounters = last.counters(since: first)
