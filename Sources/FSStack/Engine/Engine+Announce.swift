@@ -26,14 +26,12 @@ struct AnnouncedFlows: BitwiseCopyable {
 }
 
 extension Engine {
-  /// Below this number of connections everything that is in use is in the cache anyway.
-  private static var fewConnections: UInt32 { 512 }
-
   /// A frame that `receive` will be given, after all others of its burst have been announced. Only asks for
   /// memory: nothing is decided, counted or believed here.
   @inline(__always)
   public mutating func announce(_ frame: UnsafeRawBufferPointer) {
-    guard connections.count > Self.fewConnections, let flow = unsafe Flow(ofPlain: frame) else {
+    guard connections.count > configuration.fewConnections, let flow = unsafe Flow(ofPlain: frame)
+    else {
       return
     }
     let hash = secret.hash(flow)
@@ -58,12 +56,16 @@ extension Engine {
 }
 
 extension Flow {
-  /// The flow of a frame, if it is what most are: IPv4 without options, TCP, no VLAN tag. Nothing has been
-  /// checked.
+  /// What reaches to the end of the ports.
+  private static var plainLength: Int { 14 + 20 + 4 }
+
+  /// The flow of a frame, if it is what most are: IPv4 without options, TCP, no VLAN tag. Nothing but its
+  /// length has been checked.
   @inline(__always)
   init?(ofPlain frame: UnsafeRawBufferPointer) {
-    guard unsafe NetworkLayer.isPlainIPv4(frame), let base = frame.baseAddress,
-      unsafe base.byte(14) == 0x45, unsafe base.byte(23) == NetworkLayer.tcp
+    guard frame.count >= Self.plainLength, unsafe NetworkLayer.isPlainIPv4(frame),
+      let base = frame.baseAddress, unsafe base.byte(14) == 0x45,
+      unsafe base.byte(23) == NetworkLayer.tcp
     else { return nil }
     unsafe self.init(
       local: IPAddress(v4Native: base.native32(30)), localPort: base.network16(36),

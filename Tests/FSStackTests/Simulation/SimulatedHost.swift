@@ -135,6 +135,7 @@ final class SimulatedHost {
       configuration.maximumTimeWait = options.maximumTimeWait
       configuration.maximumHalfOpen = options.maximumHalfOpen
       configuration.maximumChannels = 8
+      configuration.fewConnections = 0
       configuration.maximumReassembly = options.maximumReassembly
       configuration.maximumOrphans = options.maximumOrphans
       configuration.maximumTransmitRecords = options.maximumTransmitRecords

@@ -226,6 +226,9 @@ final class Simulation {
     engine.inbox.removeAll()
     var kept: [[UInt8]] = []
     for frame in frames {
+      frame.withUnsafeBytes { bytes in engine.inside { $0.announce(bytes) } }
+    }
+    for frame in frames {
       let now = now
       let verdict = frame.withUnsafeBytes { bytes in
         engine.inside { $0.receive(bytes, interface: 0, now: now) }

@@ -25,6 +25,7 @@ final class FuzzHost {
     configuration.maximumConnections = 8
     configuration.maximumTimeWait = 4
     configuration.maximumChannels = 4
+    configuration.fewConnections = 0
     configuration.maximumReassembly = 16
     // Small tables also because each input makes an engine of its own: what is not used costs time, too.
     configuration.maximumHalfOpen = 8
@@ -72,7 +73,10 @@ final class FuzzHost {
 
   /// A frame arrives.
   func receive(_ frame: [UInt8]) {
-    frame.withUnsafeBytes { _ = engine.receive($0, interface: 0, now: now) }
+    frame.withUnsafeBytes {
+      engine.announce($0)
+      _ = engine.receive($0, interface: 0, now: now)
+    }
   }
 
   /// One round of the engine's loop, as the daemon runs it; what it sends must be well-formed.

@@ -1,0 +1,26 @@
+import Testing
+
+@testable import FSStack
+
+@Suite struct AnnounceTests {
+  /// What is looked up beforehand is what the parser finds, or nothing.
+  @Test(arguments: GoldenFrame.all)
+  func findsTheFlowOfPlainFrames(_ golden: GoldenFrame) {
+    let buffer = GuardedBuffer()
+    let flow = Flow(ofPlain: buffer.place(golden.frame))
+    let (result, segment) = parsed(golden.frame)
+    #expect(result == .segment)
+    let isPlain = golden.header.source.isIPv4 && golden.header.vlan == NetworkLayer.untagged
+    #expect(flow == (isPlain ? Flow(segment) : nil))
+  }
+
+  /// Not a byte behind the end of a frame is read, however short it is.
+  @Test(arguments: GoldenFrame.all)
+  func readsNothingBehindTheEnd(_ golden: GoldenFrame) {
+    let buffer = GuardedBuffer()
+    for length in 0...golden.frame.count {
+      let flow = Flow(ofPlain: buffer.place(golden.frame[..<length]))
+      if length < 38 { #expect(flow == nil) }
+    }
+  }
+}
