@@ -78,8 +78,19 @@ struct Report: Codable {
     for (file, picture) in pictures {
       try picture.write(toFile: "\(directory)/\(plots)\(file)", atomically: true, encoding: .utf8)
     }
-    try markdown(plots: plots).write(
-      toFile: "\(directory)/\(name)", atomically: true, encoding: .utf8)
+    let path = "\(directory)/\(name)"
+    let text = markdown(plots: plots) + Self.writtenByHand(in: path)
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+  }
+
+  /// What follows this line in the document is not written by the benchmark, and stays.
+  private static let handMark = "<!-- Not written by make bench: -->"
+
+  private static func writtenByHand(in path: String) -> String {
+    guard let old = try? String(contentsOfFile: path, encoding: .utf8),
+      let mark = old.range(of: handMark)
+    else { return "" }
+    return "\n" + old[mark.lowerBound...]
   }
 
   private static func describeMachine() -> String {
