@@ -1,8 +1,3 @@
-import CLaboratory
-import Foundation
-import Laboratory
-import Synchronization
-
 @testable import FSStack
 
 /// An engine and its peer, another engine, with frames that need no time: nothing but both engines' work, and
@@ -14,9 +9,10 @@ final class InMemoryPair {
   private let address: IPAddress
   private var now = Instant(nanoseconds: 1_000_000_000)
 
-  init() {
+  /// `maximumTimeWait` is what each engine remembers of connections that are over.
+  init(maximumTimeWait: Int) {
     var options = SimulatedHost.Options()
-    options.maximumTimeWait = 1 << 16
+    options.maximumTimeWait = maximumTimeWait
     let names = (1...2).map { number in
       SimulatedHost(
         name: "\(number)", number: UInt8(number), isIPv4: true, engineCount: 1,
@@ -75,35 +71,18 @@ final class InMemoryPair {
     while round() {}
   }
 
-  /// Connections a second of pairs that run at the same time, one on each of these processors, each by
-  /// itself.
-  static func rates(on processors: [Int], seconds: Double) -> [Double] {
-    let ready = Atomic<Int>(0)
-    let rates = Mutex([Int: Double]())
-    let finished = DispatchGroup()
-    for processor in processors {
-      finished.enter()
-      let thread = Thread {
-        _ = lab_pin_to_core(Int32(processor))
-        let pair = InMemoryPair()
-        for _ in 0..<2000 { pair.shortConnection() }
-        // All begin together.
-        ready.add(1, ordering: .sequentiallyConsistent)
-        while ready.load(ordering: .relaxed) < processors.count {}
-        let began = MonotonicTime.now
-        var count = 0
-        while MonotonicTime.now - began < seconds {
-          for _ in 0..<100 { pair.shortConnection() }
-          count += 100
-        }
-        let rate = Double(count) / (MonotonicTime.now - began)
-        rates.withLock { $0[processor] = rate }
-        finished.leave()
-      }
-      thread.stackSize = 8 << 20
-      thread.start()
+  /// Sends `total` bytes from the server to a client that reads.
+  func transfer(_ total: Int) {
+    let socket = client.connect(to: address, port: 80)
+    while server.accepted.isEmpty { _ = round() }
+    guard let accepted = server.accept() else { return }
+    while socket.bytesReceived < total {
+      accepted.send(min(total - accepted.bytesSent, 16 * 1024))
+      _ = round()
+      socket.read()
     }
-    finished.wait()
-    return processors.map { processor in rates.withLock { $0[processor] ?? 0 } }
+    accepted.close()
+    socket.close()
+    while round() {}
   }
 }
