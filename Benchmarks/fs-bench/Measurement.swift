@@ -68,11 +68,3 @@ struct Findings: Codable {
   /// Share of the machine that others used when the run began.
   var foreignLoad = 0.0
 }
-
-/// The middle of some values.
-func median(_ values: [Double]) -> Double {
-  let sorted = values.sorted()
-  guard !sorted.isEmpty else { return 0 }
-  let middle = sorted.count / 2
-  return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}

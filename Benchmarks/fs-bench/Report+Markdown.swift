@@ -1,4 +1,5 @@
 import Foundation
+import Laboratory
 
 extension Report {
   /// The whole report, for a person. The pictures are in `plots`.

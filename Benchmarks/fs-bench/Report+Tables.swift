@@ -1,4 +1,5 @@
 import Foundation
+import Laboratory
 
 extension Report {
   /// Medians of everything, a line for each scenario.

@@ -94,14 +94,7 @@ struct Report: Codable {
   }
 
   private static func describeMachine() -> String {
-    let processors =
-      (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
-      .split(separator: "\n").first { $0.hasPrefix("model name") }?
-      .split(separator: ":").last?.trimmingCharacters(in: .whitespaces) ?? "unknown processor"
-    let release =
-      (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?
-      .trimmingCharacters(in: .whitespacesAndNewlines) ?? "?"
-    let cores = ProcessInfo.processInfo.activeProcessorCount
-    return "\(cores) cores of \(processors), Linux \(release)"
+    let machine = Machine()
+    return "\(machine.processorCount) cores of \(machine.processor), Linux \(machine.kernelRelease)"
   }
 }

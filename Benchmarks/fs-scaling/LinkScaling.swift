@@ -40,15 +40,15 @@ enum LinkScaling {
             fsd.append(try run(program, isShort, engines, usesKernel: false))
           }
           let (before, after) = (
-            ScalingReport.median(kernel.map(\.rate)), ScalingReport.median(fsd.map(\.rate))
+            median(kernel.map(\.rate)), median(fsd.map(\.rate))
           )
           let handedOver = fsd.reduce(0) { $0 + $1.handedOver }
           let received = fsd.reduce(0) { $0 + $1.received }
           rows.append([
-            name, "\(engines)", ScalingReport.grouped(before), ScalingReport.grouped(after),
+            name, "\(engines)", grouped(before), grouped(after),
             ScalingReport.fixed(after / before),
-            ScalingReport.grouped(Double(handedOver)) + " of "
-              + ScalingReport.grouped(Double(received)),
+            grouped(Double(handedOver)) + " of "
+              + grouped(Double(received)),
           ])
         }
       }

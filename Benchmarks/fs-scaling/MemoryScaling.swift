@@ -26,10 +26,10 @@ enum MemoryScaling {
     }
     let table = ScalingReport.table([
       ["", "Short connections per second", "to one"],
-      ["1 engine", ScalingReport.grouped(ScalingReport.median(alone)), "1"],
+      ["1 engine", grouped(median(alone)), "1"],
       [
-        "2 engines", ScalingReport.grouped(ScalingReport.median(together)),
-        ScalingReport.fixed(ScalingReport.median(ratios)),
+        "2 engines", grouped(median(together)),
+        ScalingReport.fixed(median(ratios)),
       ],
     ])
     return """

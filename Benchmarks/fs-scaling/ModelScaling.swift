@@ -71,15 +71,15 @@ enum ModelScaling {
       ]
         + rows.map { row in
           [
-            "\(row.engines)", ScalingReport.grouped(row.packets),
+            "\(row.engines)", grouped(row.packets),
             ScalingReport.fixed(100 * (1 - row.misplaced / row.packets)) + " %",
-            ScalingReport.grouped(row.instructions),
+            grouped(row.instructions),
             ScalingReport.fixed(row.instructions / reference.instructions, 3),
-            ScalingReport.grouped(row.bytes),
+            grouped(row.bytes),
             ScalingReport.fixed(row.bytes / reference.bytes, 3),
           ]
         })
-    let entries = rows.map { ScalingReport.grouped($0.entries) }.joined(separator: ", ")
+    let entries = rows.map { grouped($0.entries) }.joined(separator: ", ")
     return """
       \(table)
 

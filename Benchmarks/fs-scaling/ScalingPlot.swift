@@ -1,4 +1,5 @@
 import Foundation
+import Laboratory
 
 /// Lines over the number of engines, as SVG.
 struct ScalingPlot {
@@ -22,43 +23,28 @@ struct ScalingPlot {
   }
 
   func write(to path: String) throws {
-    var parts = [
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"\(Int(Self.width))\" height=\"\(Int(Self.height))\""
-        + " font-family=\"sans-serif\" font-size=\"12\">",
-      "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>",
-    ]
+    var picture = Picture(width: Self.width, height: Self.height)
     for value in stride(from: Self.low, through: Self.high, by: 20) {
-      parts.append(
-        "<line x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y(value))\" y2=\"\(y(value))\""
-          + " stroke=\"#dddddd\"/>")
-      parts.append(
-        "<text x=\"\(Self.left - 8)\" y=\"\(y(value) + 4)\" text-anchor=\"end\">\(Int(value))</text>"
-      )
+      picture.line(Self.left, y(value), Self.width - Self.right, y(value), "#dddddd")
+      picture.text(Self.left - 8, y(value) + 4, "\(Int(value))", anchor: "end")
     }
     for count in engines {
-      parts.append(
-        "<text x=\"\(x(count))\" y=\"\(Self.height - Self.bottom + 18)\" text-anchor=\"middle\">"
-          + "\(count)</text>")
+      picture.text(x(count), Self.height - Self.bottom + 18, "\(count)", anchor: "middle")
     }
-    parts.append(
-      "<text x=\"\(Self.width / 2)\" y=\"\(Self.height - 10)\" text-anchor=\"middle\">engines</text>"
-    )
-    for (number, line) in series.enumerated() { parts += lines(number, line) }
-    parts.append("</svg>\n")
-    try parts.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    picture.text(Self.width / 2, Self.height - 10, "engines", anchor: "middle")
+    for (number, line) in series.enumerated() { draw(number, line, in: &picture) }
+    try picture.svg.write(toFile: path, atomically: true, encoding: .utf8)
   }
 
-  private func lines(_ number: Int, _ line: (name: String, values: [Double])) -> [String] {
+  private func draw(
+    _ number: Int, _ line: (name: String, values: [Double]), in picture: inout Picture
+  ) {
     let colour = Self.colours[number % Self.colours.count]
-    let stroke =
-      "stroke=\"\(colour)\" stroke-width=\"2\""
-      + " stroke-dasharray=\"\(Self.dashes[number % Self.dashes.count])\""
-    let points = zip(engines, line.values).map { "\(x($0)),\(String(format: "%.2f", y($1)))" }
+    let dash = Self.dashes[number % Self.dashes.count]
     let height = 18.0 + Double(number) * 20
-    return [
-      "<polyline fill=\"none\" \(stroke) points=\"\(points.joined(separator: " "))\"/>",
-      "<line x1=\"\(Self.left)\" x2=\"\(Self.left + 40)\" y1=\"\(height)\" y2=\"\(height)\" \(stroke)/>",
-      "<text x=\"\(Self.left + 48)\" y=\"\(height + 4)\">\(line.name)</text>",
-    ]
+    picture.path(
+      zip(engines, line.values).map { (x($0), y($1)) }, colour, width: 2, dash: dash)
+    picture.line(Self.left, height, Self.left + 40, height, colour, width: 2, dash: dash)
+    picture.text(Self.left + 48, height + 4, line.name)
   }
 }

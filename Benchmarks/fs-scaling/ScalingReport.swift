@@ -53,14 +53,10 @@ enum ScalingReport {
     let date = DateFormatter()
     date.dateFormat = "yyyy-MM-dd"
     date.timeZone = TimeZone(identifier: "UTC")
-    let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let model = cpu.split(separator: "\n").first { $0.hasPrefix("model name") }
-    let kernel = (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8)) ?? ""
-    let version = kernel.split { !($0.isNumber || $0 == ".") }.first ?? ""
+    let machine = Machine()
+    let version = machine.kernelRelease.split { !($0.isNumber || $0 == ".") }.first ?? ""
     return "Measured on \(date.string(from: Date())): "
-      + "\(ProcessInfo.processInfo.processorCount) processors, "
-      + "\(model?.split(separator: ":").last?.trimmingCharacters(in: .whitespaces) ?? "unknown"), "
-      + "Linux \(version)."
+      + "\(machine.processorCount) processors, \(machine.processor), Linux \(version)."
   }
 
   /// A table of Markdown; the first row is the head.
@@ -71,25 +67,7 @@ enum ScalingReport {
       .joined(separator: "\n")
   }
 
-  /// With groups of three digits.
-  static func grouped(_ value: Double) -> String {
-    var digits = String(Int(value.rounded()))
-    var result = ""
-    while digits.count > 3 {
-      result = "," + digits.suffix(3) + result
-      digits = String(digits.dropLast(3))
-    }
-    return digits + result
-  }
-
   static func fixed(_ value: Double, _ digits: Int = 2) -> String {
     String(format: "%.\(digits)f", value)
-  }
-
-  static func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    guard !sorted.isEmpty else { return 0 }
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
   }
 }

@@ -129,13 +129,3 @@ struct Demonstration {
             + "(\(result.firstFailure ?? ""))"))
   }
 }
-
-/// A number with its thousands apart.
-func grouped(_ number: Int) -> String {
-  var text = ""
-  for (position, digit) in String(number).reversed().enumerated() {
-    if position > 0 && position % 3 == 0 { text = "," + text }
-    text = String(digit) + text
-  }
-  return text
-}
