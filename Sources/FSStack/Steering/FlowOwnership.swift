@@ -19,16 +19,16 @@ struct FlowOwnership {
   init(_ configuration: EngineConfiguration) {
     engineCount = configuration.engineCount
     let scaling = configuration.receiveSideScaling
-    let reached = scaling?.engines.max().map { Int($0) + 1 }
     scheme = FlowDirectorScheme(
-      engineCount: engineCount, hashedQueues: reached ?? FlowDirectorScheme.hashedQueues)
+      engineCount: engineCount,
+      hashedQueues: scaling?.hashedQueues ?? FlowDirectorScheme.hashedQueues)
     if let scaling {
       passive = .card(CardHash(scaling, engineCount: engineCount))
     } else {
       passive = configuration.softwareSteering ? .software : .arrival
     }
     // An engine that the hash never names would have no port at all.
-    let reachesAll = scaling.map { Set($0.engines).count == configuration.engineCount } ?? false
+    let reachesAll = scaling?.reachesAll(engineCount: engineCount) ?? false
     steering = reachesAll ? configuration.activeSteering : ActiveSteering()
   }
 

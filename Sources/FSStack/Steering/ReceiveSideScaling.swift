@@ -17,4 +17,10 @@ public struct ReceiveSideScaling: Equatable, Sendable {
   public func isValid(engineCount: Int) -> Bool {
     engines.count.nonzeroBitCount == 1 && engines.allSatisfy { $0 < engineCount }
   }
+
+  /// Whether the table leads to each of so many engines.
+  public func reachesAll(engineCount: Int) -> Bool { Set(engines).count == engineCount }
+
+  /// So many queues the hash may name: all up to the last one in the table.
+  public var hashedQueues: Int { (engines.max().map { Int($0) } ?? -1) + 1 }
 }

@@ -38,9 +38,9 @@ final class CardSteering {
     self.engineCount = engineCount
     for interface in interfaces {
       let scaling = interface.receiveSideScaling(engineCount: engineCount)
-      let reached = scaling.map { Set($0.engines).count }
       let scheme = FlowDirectorScheme(
-        engineCount: engineCount, hashedQueues: reached ?? FlowDirectorScheme.hashedQueues)
+        engineCount: engineCount,
+        hashedQueues: scaling?.hashedQueues ?? FlowDirectorScheme.hashedQueues)
       let filters = try FlowFilters(scheme, on: interface.name, journal: journal)
       // Switching to perfect filters resets a card.
       let now = interface.receiveSideScaling(engineCount: engineCount)
@@ -49,7 +49,7 @@ final class CardSteering {
     isSoftware = engineCount > 1 && interfaces.contains { !$0.followsFlowHash }
     let first = cards.first?.scaling
     scaling = engineCount > 1 && cards.allSatisfy { $0.scaling == first } ? first : nil
-    let reachesAll = scaling.map { Set($0.engines).count == engineCount } ?? false
+    let reachesAll = scaling?.reachesAll(engineCount: engineCount) ?? false
     active = ActiveSteering(
       ipv4: Self.method(cards.map(\.filters.ipv4), hash: reachesAll),
       ipv6: Self.method(
