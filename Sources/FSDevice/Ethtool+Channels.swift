@@ -13,21 +13,20 @@ extension Ethtool {
   /// The queues; nil if the driver does not say.
   func channels() -> Channels? {
     // struct ethtool_channels: cmd, max rx, tx, other, combined, then the same of now.
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_channels>.size)
-    set(&request, 0, UInt32(ETHTOOL_GCHANNELS))
-    guard send(&request) else { return nil }
+    guard let answer = read(ETHTOOL_GCHANNELS, MemoryLayout<ethtool_channels>.size) else {
+      return nil
+    }
     return Channels(
-      receive: Int(get(request, 20)), combined: Int(get(request, 32)),
-      maximumCombined: Int(get(request, 16)), transmit: Int(get(request, 24)),
-      other: Int(get(request, 28)))
+      receive: Int(get(answer, 20)), combined: Int(get(answer, 32)),
+      maximumCombined: Int(get(answer, 16)), transmit: Int(get(answer, 24)),
+      other: Int(get(answer, 28)))
   }
 
   /// Sets the number of combined queues; the others stay.
   func setCombinedChannels(_ count: Int) throws(DeviceError) {
     // The driver compares what shall stay with what is.
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_channels>.size)
-    set(&request, 0, UInt32(ETHTOOL_GCHANNELS))
-    guard send(&request) else { throw .last("read the queues of", interface) }
+    guard var request = read(ETHTOOL_GCHANNELS, MemoryLayout<ethtool_channels>.size)
+    else { throw .last("read the queues of", interface) }
     set(&request, 0, UInt32(ETHTOOL_SCHANNELS))
     set(&request, 32, UInt32(count))
     guard send(&request) else { throw .last("set \(count) queues on", interface) }
@@ -44,19 +43,18 @@ extension Ethtool {
   /// The sizes of the rings; nil if the driver does not say.
   func ringSizes() -> RingSizes? {
     // struct ethtool_ringparam: cmd, max rx, mini, jumbo, tx, then the same of now.
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_ringparam>.size)
-    set(&request, 0, UInt32(ETHTOOL_GRINGPARAM))
-    guard send(&request) else { return nil }
+    guard let answer = read(ETHTOOL_GRINGPARAM, MemoryLayout<ethtool_ringparam>.size) else {
+      return nil
+    }
     return RingSizes(
-      receive: Int(get(request, 20)), transmit: Int(get(request, 32)),
-      maximumReceive: Int(get(request, 4)), maximumTransmit: Int(get(request, 16)))
+      receive: Int(get(answer, 20)), transmit: Int(get(answer, 32)),
+      maximumReceive: Int(get(answer, 4)), maximumTransmit: Int(get(answer, 16)))
   }
 
   /// Sets the sizes of the receive and the transmit rings.
   func setRingSizes(receive: Int, transmit: Int) throws(DeviceError) {
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_ringparam>.size)
-    set(&request, 0, UInt32(ETHTOOL_GRINGPARAM))
-    guard send(&request) else { throw .last("read the ring sizes of", interface) }
+    guard var request = read(ETHTOOL_GRINGPARAM, MemoryLayout<ethtool_ringparam>.size)
+    else { throw .last("read the ring sizes of", interface) }
     set(&request, 0, UInt32(ETHTOOL_SRINGPARAM))
     set(&request, 20, UInt32(receive))
     set(&request, 32, UInt32(transmit))

@@ -46,18 +46,16 @@ struct Ethtool {
 
   /// Whether the interface is there.
   var isPresent: Bool {
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_drvinfo>.size)
-    set(&request, 0, UInt32(ETHTOOL_GDRVINFO))
-    return send(&request) || errno != ENODEV
+    read(ETHTOOL_GDRVINFO, MemoryLayout<ethtool_drvinfo>.size) != nil || errno != ENODEV
   }
 
   /// Driver name and position on the bus; both empty for a device without either.
   func driver() -> (name: String, bus: String) {
     // struct ethtool_drvinfo: cmd, driver[32], version[32], fw_version[32], bus_info[32], …
-    var request = [UInt8](repeating: 0, count: MemoryLayout<ethtool_drvinfo>.size)
-    set(&request, 0, UInt32(ETHTOOL_GDRVINFO))
-    guard send(&request) else { return ("", "") }
-    return (text(request[4..<36]), text(request[100..<132]))
+    guard let answer = read(ETHTOOL_GDRVINFO, MemoryLayout<ethtool_drvinfo>.size) else {
+      return ("", "")
+    }
+    return (text(answer[4..<36]), text(answer[100..<132]))
   }
 
   /// All features, in the kernel's order.
@@ -116,6 +114,14 @@ struct Ethtool {
     return (0..<count).map { number in
       text(request[(12 + number * length)..<(12 + (number + 1) * length)])
     }
+  }
+
+  /// Asks for a structure of `size` bytes of which only the command, its first field, matters to the
+  /// request. Nil, with errno set, when it is refused.
+  func read(_ command: Int32, _ size: Int) -> [UInt8]? {
+    var request = [UInt8](repeating: 0, count: size)
+    set(&request, 0, UInt32(command))
+    return send(&request) ? request : nil
   }
 
   /// Sends a request; false, with errno set, when it is refused.

@@ -88,14 +88,11 @@ enum JournalEntry: Equatable {
     case .reservedPorts(let ports):
       try ReservedPorts.release(ports)
     case .feature(let interface, let name, let wasOn):
-      let ethtool = Ethtool(interface, by: transport)
-      if ethtool.isPresent { try ethtool.setFeature(name, on: wasOn) }
+      try Self.present(interface, transport)?.setFeature(name, on: wasOn)
     case .channels(let interface, let count):
-      let ethtool = Ethtool(interface, by: transport)
-      if ethtool.isPresent { try ethtool.setCombinedChannels(count) }
+      try Self.present(interface, transport)?.setCombinedChannels(count)
     case .rings(let interface, let receive, let transmit):
-      let ethtool = Ethtool(interface, by: transport)
-      if ethtool.isPresent { try ethtool.setRingSizes(receive: receive, transmit: transmit) }
+      try Self.present(interface, transport)?.setRingSizes(receive: receive, transmit: transmit)
     case .rule(let interface, let rule):
       // What somebody else has put in its place stays.
       let ethtool = Ethtool(interface, by: transport)
@@ -103,5 +100,11 @@ enum JournalEntry: Equatable {
     case .file(let path, let text):
       if unsafe access(path, F_OK) == 0 { try TextFile.write(text + "\n", to: path) }
     }
+  }
+
+  /// An interface, if it is still there.
+  private static func present(_ interface: String, _ transport: any EthtoolTransport) -> Ethtool? {
+    let ethtool = Ethtool(interface, by: transport)
+    return ethtool.isPresent ? ethtool : nil
   }
 }
