@@ -16,6 +16,8 @@ struct BackToBack: ~Copyable {
   /// acknowledgements are delayed at a time, and as many chunks wait for them.
   private static let round = Interval.microseconds(400)
   private static let ports: ClosedRange<UInt16> = 8000...8031
+  /// Connections of one channel, where there are several.
+  private static let perChannel = 1 << 17
 
   /// `connections` open at a time, at most; bytes of a request and of its answer.
   init(connections: Int, requestSize: Int, responseSize: Int, closes: Bool) {
@@ -23,35 +25,37 @@ struct BackToBack: ~Copyable {
     server = EngineHost(number: 2, connections: connections + 4096, now: now)
     client.addPath(to: server.address, server.macAddress)
     server.addPath(to: client.address, client.macAddress)
-    let perChannel = 1 << 17
-    let channelCount = (connections + perChannel - 1) / perChannel
-    let slots = channelCount == 1 ? UInt32(max(connections, 512)) * 2 : UInt32(perChannel) * 4
-    let geometry = ChannelGeometry(
-      commandCapacity: 4096, eventCapacity: 8192, receiveChunkCount: 8192,
-      sendChunkCount: UInt32(min(max(4096, connections), 1 << 17)),
-      slotCount: slots)
-    let remotes = Self.ports.map {
-      RingApplication.Endpoint(high: server.address.high, low: server.address.low, port: $0)
-    }
+    let channelCount = (connections + Self.perChannel - 1) / Self.perChannel
+    // Closed connections keep their slots for a while.
+    let slots = channelCount == 1 ? max(connections, 512) : 2 * Self.perChannel
+    let sendChunks = min(max(4096, connections), Self.perChannel)
     for _ in 0..<channelCount {
-      let application = RingApplication(geometry: geometry)
-      _ = client.attach(application)
+      let asking = ProgramEnd(
+        connections: slots, sendChunks: sendChunks,
+        message: [UInt8](repeating: UInt8(ascii: "q"), count: requestSize))
+      _ = client.attach(asking.channel)
       clients.append(
         ClientProgram(
-          application, local: client.address, remotes: remotes, requestSize: requestSize,
+          asking, local: client.address, remote: server.address, ports: Self.ports,
           responseSize: responseSize))
-      let other = RingApplication(geometry: geometry)
-      let channel = server.attach(other)
+      let answering = ProgramEnd(
+        connections: slots, sendChunks: sendChunks,
+        message: [UInt8](repeating: UInt8(ascii: "r"), count: responseSize))
+      let channel = server.attach(answering.channel)
       for port in Self.ports { server.listen(on: port, channel, now: now) }
-      servers.append(
-        ServerProgram(other, requestSize: requestSize, responseSize: responseSize, closes: closes))
+      servers.append(ServerProgram(answering, requestSize: requestSize, closes: closes))
     }
+  }
+
+  deinit {
+    for program in clients { program.end.channel.deallocate() }
+    for program in servers { program.end.channel.deallocate() }
   }
 
   /// One turn of everybody.
   mutating func round() {
     now = now + Self.round
-    for index in clients.indices { clients[index].application.publish() }
+    for index in clients.indices { clients[index].publish() }
     _ = server.deliver(to: &client, limit: Self.burst, now: now)
     client.finishTurn(now: now)
     for index in clients.indices { clients[index].run() }

@@ -51,9 +51,8 @@ struct EngineHost: ~Copyable {
   }
 
   /// Takes up an application.
-  mutating func attach(_ application: RingApplication) -> ChannelID {
-    let id = unsafe engine.attachChannel(
-      memory: application.memory, geometry: application.geometry)
+  mutating func attach(_ channel: ChannelEnd) -> ChannelID {
+    let id = unsafe engine.attachChannel(memory: channel.memory, geometry: channel.geometry)
     guard let id else { fatalError("no room for a channel") }
     return id
   }

@@ -37,11 +37,12 @@ struct ChannelEnd {
   /// Where the response begins in a chunk.
   static let responseOffset = ChannelGeometry.sendChunkSize / 2
 
-  /// A channel for `connections` of either side, whose chunks hold `payload`.
-  init(connections: Int, payload: [UInt8]) {
+  /// A channel for `connections` of either side, whose chunks to send, `sendChunks`, hold `payload`.
+  init(connections: Int, payload: [UInt8], sendChunks: Int = 4096) {
     let slots = UInt32(connections * 2)
     geometry = ChannelGeometry(
-      commandCapacity: 4096, eventCapacity: 4096, receiveChunkCount: 8192, sendChunkCount: 4096,
+      commandCapacity: 4096, eventCapacity: 4096, receiveChunkCount: 8192,
+      sendChunkCount: UInt32(sendChunks),
       slotCount: max(slots, 2))
     precondition(geometry.isValid && payload.count <= ChannelGeometry.sendChunkSize)
     unsafe memory = .allocate(byteCount: geometry.byteCount, alignment: 4096)

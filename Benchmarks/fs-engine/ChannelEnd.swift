@@ -1,0 +1,1 @@
+../fs-load/ChannelEnd.swift
