@@ -83,4 +83,18 @@ extension Network {
     #expect(after == before, "the daemon's holdings", sourceLocation: sourceLocation)
     #expect(daemon.process.isRunning, sourceLocation: sourceLocation)
   }
+
+  /// Starts a preloaded program on the server, runs `body` as soon as the engines accept for it, and stops
+  /// it: the daemon then holds what it held before.
+  func whileServing(
+    _ start: (NetworkHost) throws -> Server, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: (Server) throws -> Void
+  ) throws {
+    try expectNoLeak(sourceLocation: sourceLocation) {
+      let program = try start(server)
+      defer { program.stop() }
+      try program.waitForAcceleration()
+      try body(program)
+    }
+  }
 }

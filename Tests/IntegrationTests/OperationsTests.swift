@@ -7,12 +7,11 @@ extension Integration {
   @Suite(.network()) struct Operations {
     @Test(arguments: [false, true]) func nginxReload(reusePort: Bool) throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 2, reusePort: reusePort, root: network.content.directory),
           preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         try expectAccelerated(network, server) {
           for _ in 0..<Operation.times {
             let before = try workers(of: server)
@@ -32,11 +31,10 @@ extension Integration {
     /// sibling, and the master starts another.
     @Test func nginxWorkerKilled() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         let result = try underLoad(network, server) {
           for _ in 0..<Operation.times {
             let before = try workers(of: server)
@@ -87,11 +85,10 @@ extension Integration {
     /// configuration anew.
     @Test func lighttpdRestart() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startLighttpd(
+      try network.whileServing({
+        try $0.startLighttpd(
           root: network.content.directory, preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         let item = network.content.items[2]
         let content = try Data(contentsOf: URL(fileURLWithPath: network.content.path(item)))
         try expectAccelerated(network, server, Asked(path: "/\(item.name)", body: Array(content))) {
@@ -107,10 +104,7 @@ extension Integration {
     /// Snapshots by a forked child, which holds all connections, while clients write.
     @Test func redisSnapshots() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startRedis(preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      try network.whileServing({ try $0.startRedis(preloaded: true) }) { server in
         let client = ["redis-cli", "-h", network.front.address4]
         let benchmark = try network.peer.start([
           "redis-benchmark", "-h", network.front.address4, "-c", "100", "-n",

@@ -97,10 +97,7 @@ extension Integration {
     /// A child that saves holds every connection and touches none: they stay with the engine.
     @Test func redisSavesUnderLoad() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startRedis(preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      try network.whileServing({ try $0.startRedis(preloaded: true) }) { server in
         let connection = ["redis-cli", "-h", network.front.address4, "-p", "\(server.port)"]
         let load = try network.peer.start([
           "redis-benchmark", "-h", network.front.address4, "-p", "\(server.port)", "-c", "50", "-n",

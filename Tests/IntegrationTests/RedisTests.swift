@@ -34,10 +34,7 @@ extension Integration {
     @Test func preloadedServer() throws {
       let network = try Network.running()
       let bytes = network.content.items.reduce(0) { $0 + $1.size }
-      try network.expectNoLeak {
-        let server = try network.server.startRedis(preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      try network.whileServing({ try $0.startRedis(preloaded: true) }) { server in
         try network.forEachFamily { family in
           try network.expectAcceleration(ofBytes: 2 * bytes) {
             try exchange(

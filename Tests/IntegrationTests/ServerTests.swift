@@ -71,11 +71,10 @@ extension Integration {
 
     @Test func wrkSeesNoErrors() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         let url = server.url(network.front, .ipv4, "1024.bin")
         let keepAlive = try WrkReport(
           network.peer.run(["wrk", "-t1", "-c1000", "-d3s", "--timeout", "10s", url]))

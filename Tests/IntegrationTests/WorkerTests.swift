@@ -10,11 +10,10 @@ extension Integration {
     /// Five workers, two engines: each has its own channel, and whoever is killed is missed by nobody.
     @Test func moreWorkersThanEngines() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 5, root: network.content.directory), preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         try network.expectAcceleration(ofBytes: 1_000 * 1_024) {
           try network.fetchByThousand(from: server, .ipv4)
         }
@@ -45,11 +44,10 @@ extension Integration {
     /// Workers go until one is left: it serves both engines' connections.
     @Test func oneWorkerLeft() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 2, root: network.content.directory), preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         guard network.server.daemon != nil else { return }
         // The master starts no other while it is stopped.
         server.process.signal(SIGSTOP)
@@ -121,11 +119,10 @@ extension Integration {
     /// other has plenty.
     @Test func bothQueuesAreServed() throws {
       let network = try Network.running()
-      try network.expectNoLeak {
-        let server = try network.server.startNginx(
+      try network.whileServing({
+        try $0.startNginx(
           NginxOptions(workers: 1, root: network.content.directory), preloaded: true)
-        defer { server.stop() }
-        try server.waitForAcceleration()
+      }) { server in
         let kernel = Mutex<LoadResult?>(nil)
         let accelerated = try underLoad(network, server) {
           let (host, port) = (network.server, server.port)
