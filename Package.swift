@@ -52,7 +52,7 @@ var targets: [Target] = [
   // What a network card with Flow Director answers to ethtool.
   .target(name: "CardModel", path: "Tests/CardModel"),
   .testTarget(
-    name: "fsdTests", dependencies: ["fsd", "FSRing", "FSStack"], exclude: ["Topologies"]),
+    name: "fsdTests", dependencies: ["CLinux", "fsd", "FSRing", "FSStack"], exclude: ["Topologies"]),
 
   // Network namespaces and the programs in them, for integration tests, demonstration and benchmark.
   .target(name: "CLaboratory"),

@@ -49,9 +49,12 @@ struct Benchmark {
 
   /// Runs the rounds in the order kernel, fsd, fsd, kernel, and so on; a void round is repeated.
   private mutating func measure(_ scenario: Scenario, _ testbed: Testbed) throws {
+    // First: a client of the kernel's that takes an address and port on which the generator had a connection a
+    // moment ago has to wait for a second, on either side.
+    for carrier in Carrier.allCases { try crossCheck(scenario, testbed, carrier) }
+    for carrier in Carrier.allCases { try countEvents(scenario, testbed, carrier) }
     let offered =
       scenario.hasFixedRate ? try kernelMaximum(scenario, testbed) * options.offered : 0
-    for carrier in Carrier.allCases { try countBeside(scenario, testbed, carrier) }
     var repetitions = options.pairs
     var position = 0
     while position < options.pairs * 2 {
@@ -76,25 +79,25 @@ struct Benchmark {
     try round(scenario, testbed, .kernel) { try $0.measure() }.rate
   }
 
-  /// What takes time to count, and what other clients say.
-  private mutating func countBeside(
+  /// What other clients say.
+  private mutating func crossCheck(
     _ scenario: Scenario, _ testbed: Testbed, _ carrier: Carrier
   ) throws {
-    let checksOthers = options.crossChecks && testbed.tier == .wire
-    let countsEvents = options.events && !(scenario.kind.isBulk && testbed.tier == .native)
-    guard checksOthers || countsEvents else { return }
-    let (counts, check) = try round(scenario, testbed, carrier) { round in
-      (countsEvents ? try round.countEvents() : nil, checksOthers ? try round.crossCheck() : nil)
-    }
-    if let check {
-      print(String(format: "%@ %@: %.0f/s", carrier.rawValue, check.tool, check.rate))
-      findings.crossChecks.append(check)
-    }
-    if let counts {
-      findings.events.append(
-        EventCount(
-          scenario: scenario.name, tier: testbed.tier, carrier: carrier, counts: counts))
-    }
+    guard options.crossChecks, testbed.tier == .wire else { return }
+    let check = try round(scenario, testbed, carrier) { try $0.crossCheck() }
+    guard let check else { return }
+    print(String(format: "%@ %@: %.0f/s", carrier.rawValue, check.tool, check.rate))
+    findings.crossChecks.append(check)
+  }
+
+  /// What takes time to count.
+  private mutating func countEvents(
+    _ scenario: Scenario, _ testbed: Testbed, _ carrier: Carrier
+  ) throws {
+    guard options.events, !(scenario.kind.isBulk && testbed.tier == .native) else { return }
+    let counts = try round(scenario, testbed, carrier) { try $0.countEvents() }
+    findings.events.append(
+      EventCount(scenario: scenario.name, tier: testbed.tier, carrier: carrier, counts: counts))
   }
 
   private func round<Result>(

@@ -32,7 +32,7 @@ final class ClientDevice {
     program = try XDPProgram(interface: interface)
     socket = try XDPSocket(
       interface: interface, queue: 0, attachMode: program.attachMode,
-      configuration: XDPSocket.Configuration(mtu: interface.mtu))
+      configuration: XDPSocket.Configuration(for: interface))
     for address in addresses { try program.addAddress(address) }
     program.setActiveRange(Self.ports)
     try program.setSocket(queue: 0, descriptor: socket.descriptor)

@@ -141,7 +141,9 @@ struct LoadRun: ~Copyable {
   private mutating func transmit() -> Int {
     let socket = device.socket
     let before = queue.pendingCount
-    if before > 0 { queue.takePending { socket.enqueue($0, length: $1) } }
+    if before > 0, socket.hasRoom(for: before) {
+      queue.takePending { socket.enqueue($0, length: $1) }
+    }
     mustTransmitSoon = socket.needsKick && !socket.kick() || queue.pendingCount > 0
     return before - queue.pendingCount
   }
@@ -155,7 +157,7 @@ struct LoadRun: ~Copyable {
   private mutating func sleep(_ now: UInt64) {
     var until = min(stageEnds, engine.nextDeadline()?.nanoseconds ?? .max)
     if !application.isOver, let due = application.arrivals?.next { until = min(until, due) }
-    if mustTransmitSoon { until = min(until, now + 1_000_000) }
+    if mustTransmitSoon { until = min(until, now + 50_000) }
     guard until > now else { return }
     sleeps += 1
     Processor.wait(device.socket.descriptor, nanoseconds: until - now)

@@ -75,12 +75,18 @@ extension XDPSocket {
   /// Frames queued for transmission and not yet completed.
   public var outstanding: Int { unsafe core.pointee.outstanding }
 
+  /// Whether it pays to queue some of `count` frames now: there is room for all of them, or for a burst. One
+  /// system call for each completed frame would cost more than the wait.
+  public func hasRoom(for count: Int) -> Bool {
+    unsafe core.pointee.outstandingLimit - core.pointee.outstanding >= min(count, 32)
+  }
+
   /// Queues a frame of `length` bytes at `offset` from `base` for transmission. False: too many are
   /// outstanding; try again after `reapCompletions`.
   public func enqueue(_ offset: UInt64, length: Int) -> Bool {
     let core = unsafe self.core
     var index: UInt32 = 0
-    guard unsafe core.pointee.outstanding < Int(core.pointee.completion.size),
+    guard unsafe core.pointee.outstanding < core.pointee.outstandingLimit,
       unsafe xsk_ring_prod__reserve(&core.pointee.transmit, 1, &index) == 1
     else { return false }
     unsafe xsk_ring_prod__tx_desc(&core.pointee.transmit, index).unsafelyUnwrapped.pointee =

@@ -47,7 +47,7 @@ extension XDPSocket {
     _ sizes: RingSizes, bind flag: Int32
   ) throws(DeviceError) -> Opened {
     // libxdp takes what is in the rings for what it has left there itself.
-    unsafe core.pointee = Core()
+    unsafe core.pointee = Core(outstandingLimit: core.pointee.outstandingLimit)
     var umem: OpaquePointer?
     var umemConfiguration = xsk_umem_config()
     // Twice the frames: the kernel shows a packet in the receive ring before it shows that it has

@@ -35,6 +35,8 @@ public final class XDPSocket: @unchecked Sendable {
     /// Packets the kernel may transmit in one system call, on Linux 6.17 and later; nil: a ring
     /// full. Earlier kernels take 32.
     public var transmitBudget: Int?
+    /// Frames that may be with the kernel at a time; nil: as many as there are for transmitting.
+    public var outstandingLimit: Int?
     /// NUMA node for the frames; nil: that of the thread that opens the socket.
     public var node: Int?
 
@@ -42,6 +44,17 @@ public final class XDPSocket: @unchecked Sendable {
     public init(mtu: Int) {
       frameSize = mtu + Configuration.overhead <= 2048 ? 2048 : 4096
     }
+
+    /// Creates the configuration for this interface.
+    public init(for interface: NetworkInterface) {
+      self.init(mtu: interface.mtu)
+      if interface.driver == "veth" { outstandingLimit = Configuration.vethRing }
+    }
+
+    /// A veth has 256 entries for what its peer has not received (VETH_RING_SIZE), and drops what does not fit.
+    /// A frame is completed when the peer has received it, so the limit keeps the queue short, as TCP small
+    /// queues do for the kernel's sockets. Some entries are left for what the kernel itself sends.
+    static let vethRing = 224
 
     /// In front of a received frame the kernel wants 256 bytes, and an Ethernet header with a VLAN
     /// tag has 18.
@@ -59,6 +72,7 @@ public final class XDPSocket: @unchecked Sendable {
     var unpublished: UInt32 = 0
     /// Frames queued or with the kernel.
     var outstanding = 0
+    var outstandingLimit: Int
     var counters = XDPSocketCounters()
   }
 
@@ -99,7 +113,8 @@ public final class XDPSocket: @unchecked Sendable {
       size: (receiveFrames + transmitFrames) * configuration.frameSize, node: configuration.node,
       for: interface.name)
     let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
-    unsafe core.initialize(to: Core())
+    unsafe core.initialize(
+      to: Core(outstandingLimit: min(configuration.outstandingLimit ?? .max, transmitFrames)))
 
     let sizes = RingSizes(
       fill: UInt32(receiveFrames), completion: UInt32(transmitFrames),

@@ -25,10 +25,11 @@ public struct ChannelGeometry: BitwiseCopyable, Equatable, Sendable {
   /// Bytes of the header.
   public static let headerSize = 4096
 
-  /// What the daemon uses. The memory is sparse: only what is touched costs anything.
+  /// What the daemon uses. The memory is sparse: only what is touched costs anything. One process can hold all
+  /// connections that an engine can have, accepted or opened.
   public static let standard = ChannelGeometry(
     commandCapacity: 4096, eventCapacity: 8192, receiveChunkCount: 8192, sendChunkCount: 4096,
-    slotCount: 32768)
+    slotCount: 262_144)
 
   /// Creates a geometry; `isValid` says whether it can be used.
   public init(

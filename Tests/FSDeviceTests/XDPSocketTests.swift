@@ -40,7 +40,7 @@ import Testing
   @Test func aBurstOfAThousandArrivesWhole() throws {
     let network = try TestNetwork()
     let program = try network.program()
-    let socket = try network.socket(program)
+    let socket = try network.socket(program) { $0.outstandingLimit = nil }
     let peer = try network.peer { try PacketSocket(on: "fsdev1") }
     let offsets = socket.transmitFrames
     #expect(offsets.count == 1024)
@@ -103,6 +103,45 @@ import Testing
         return socket.outstanding == 0
       })
     #expect(socket.enqueue(offsets[0], length: 60))
+  }
+
+  /// A veth drops what exceeds its 256 entries.
+  @Test func aVirtualLinkIsNotOverfilled() throws {
+    let network = try TestNetwork()
+    let program = try network.program()
+    let socket = try network.socket(program)
+    var frames = socket.transmitFrames[...]
+    func fill() -> Int {
+      let before = frames.count
+      while let offset = frames.first, socket.enqueue(offset, length: 60) { frames.removeFirst() }
+      return before - frames.count
+    }
+    #expect(socket.hasRoom(for: frames.count))
+    #expect(fill() == 224)
+    #expect(!socket.hasRoom(for: 1))
+    #expect(eventually { socket.kick() })
+    #expect(!socket.hasRoom(for: 1), "what is sent has room again when it is completed")
+    #expect(
+      eventually {
+        _ = socket.reapCompletions { _ in }
+        return socket.outstanding == 0
+      })
+    #expect(fill() == 224)
+    #expect(eventually { socket.kick() })
+    #expect(socket.counters.kickDropped == 0)
+  }
+
+  /// A few frames wait until there is room for a burst, unless they are all.
+  @Test func roomIsForAllOrForABurst() throws {
+    let network = try TestNetwork()
+    let program = try network.program()
+    let socket = try network.socket(program) { $0.outstandingLimit = 48 }
+    for offset in socket.transmitFrames.prefix(17) {
+      #expect(socket.hasRoom(for: 1000))
+      #expect(socket.enqueue(offset, length: 60))
+    }
+    #expect(socket.hasRoom(for: 31))
+    #expect(!socket.hasRoom(for: 32))
   }
 
   @Test func transmissionWaitsForTheInterface() throws {

@@ -1,4 +1,3 @@
-import Glibc
 import Testing
 
 @testable import fsd
@@ -43,24 +42,6 @@ extension Serially {
       #expect(reply.wait(milliseconds: 10000) == 42)
       thread.join()
       #expect(Reply<Int>().wait(milliseconds: 0) == nil)
-    }
-
-    @Test func interruptionEndsABlockedWrite() throws {
-      PinnedThread.prepareInterruption()
-      let event = try EventDescriptor()
-      // What a hostile application can do with the eventfd that it shares with the daemon.
-      let number = event.descriptor.number
-      #expect(fcntl(number, F_SETFL, 0) == 0)
-      var full: UInt64 = .max - 1
-      #expect(unsafe write(number, &full, 8) == 8)
-      let reply = Reply<Bool>()
-      let thread = try PinnedThread(name: "writer", processor: 0) {
-        reply.deliver(EventDescriptor.ring(number))
-      }
-      #expect(reply.wait(milliseconds: 200) == nil, "it blocks")
-      thread.interrupt()
-      #expect(reply.wait(milliseconds: 10000) == false)
-      thread.join()
     }
   }
 }

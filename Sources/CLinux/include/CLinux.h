@@ -56,3 +56,29 @@ static inline void fs_relax(void) {
   __asm__ volatile("yield");
 #endif
 }
+
+// How a thread is scheduled (sched_setattr(2), for which glibc has no function before 2.41).
+struct fs_scheduling {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+
+// The calling thread's time slice in nanoseconds under the fair scheduler of Linux 6.12 and later; 0 on earlier
+// kernels, and if it cannot be read.
+static inline uint64_t fs_time_slice(void) {
+  struct fs_scheduling scheduling = {0};
+  return syscall(SYS_sched_getattr, 0, &scheduling, sizeof scheduling, 0) == 0 ? scheduling.runtime : 0;
+}
+
+// Sets that time slice, and leaves everything else as it is; earlier kernels ignore it. Returns 0 or an error
+// number.
+static inline int fs_set_time_slice(uint64_t nanoseconds) {
+  struct fs_scheduling scheduling = {0};
+  if (syscall(SYS_sched_getattr, 0, &scheduling, sizeof scheduling, 0) != 0) return errno;
+  scheduling.size = sizeof scheduling;
+  scheduling.runtime = nanoseconds;
+  return syscall(SYS_sched_setattr, 0, &scheduling, 0) == 0 ? 0 : errno;
+}

@@ -43,7 +43,8 @@ struct ChannelState {
   private let sendMemory: UnsafeMutableRawPointer
   private let receiveChunks: UnsafeMutablePointer<ReceiveChunk>
   private let sendChunks: UnsafeMutablePointer<SendChunk>
-  /// Slot to connection, plus one; zero for none.
+  /// Slot to connection, plus one; zero for none. Initialized as far as slots have been in use: that is what
+  /// a channel with few connections costs.
   private let slots: UnsafeMutablePointer<UInt32>
   private var firstFreeChunk: UInt32 = .max
   private var chunkWatermark: UInt32 = 0
@@ -54,7 +55,10 @@ struct ChannelState {
   /// Free slots of the engine's half that have been in use, as a stack.
   private let freeSlots: UnsafeMutablePointer<UInt32>
   private var freeSlotCount: UInt32 = 0
+  /// Slots of the engine's half that have been in use.
   private var slotWatermark: UInt32 = 0
+  /// The end of the slots of the application's half that have been in use.
+  private var connectWatermark: UInt32
   /// Connections that refer to the channel, those without slot included.
   var connectionCount = 0
   /// Connections with something to tell the application.
@@ -92,7 +96,7 @@ struct ChannelState {
     unsafe sendChunks.initialize(
       repeating: SendChunk(next: .max, offset: 0, length: 0), count: Int(geometry.sendChunkCount))
     unsafe slots = .allocate(capacity: Int(geometry.slotCount))
-    unsafe slots.initialize(repeating: 0, count: Int(geometry.slotCount))
+    connectWatermark = geometry.firstConnectSlot
     unsafe freeSlots = .allocate(capacity: Int(geometry.firstConnectSlot))
     unsafe toldSlots = .allocate(capacity: Int(geometry.firstConnectSlot))
   }
@@ -109,9 +113,27 @@ struct ChannelState {
 
 // Slots.
 extension ChannelState {
+  private func hasBeenUsed(_ slot: UInt32) -> Bool {
+    slot < slotWatermark || slot >= geometry.firstConnectSlot && slot < connectWatermark
+  }
+
+  /// The first slot from `slot` on that has been in use; nil if there is none.
+  func usedSlot(from slot: UInt32) -> UInt32? {
+    let next = slot < slotWatermark ? slot : max(slot, geometry.firstConnectSlot)
+    return hasBeenUsed(next) ? next : nil
+  }
+
+  /// A slot of the application's half is in use from now on. Applications number them in order, but need not.
+  private mutating func touch(_ slot: UInt32) {
+    while connectWatermark <= slot {
+      unsafe slots[Int(connectWatermark)] = 0
+      connectWatermark += 1
+    }
+  }
+
   /// The connection on a slot, if the slot is in range and has one.
   func connection(on slot: UInt32) -> ConnectionID? {
-    guard slot < geometry.slotCount else { return nil }
+    guard hasBeenUsed(slot) else { return nil }
     let stored = unsafe slots[Int(slot)]
     return stored == 0 || stored >= Self.refused ? nil : ConnectionID(raw: stored - 1)
   }
@@ -125,18 +147,22 @@ extension ChannelState {
 
   /// Whether a connect on this slot has found no room, and the application has not closed it yet.
   func isRefused(_ slot: UInt32) -> Bool {
+    guard hasBeenUsed(slot) else { return false }
     let stored = unsafe slots[Int(slot)]
     return stored == Self.refused || stored == Self.refusedUntold
   }
 
   /// There is no room for a connection on this free slot of the application's half.
   mutating func refuse(_ slot: UInt32) {
+    touch(slot)
     unsafe slots[Int(slot)] = Self.refusedUntold
     tellLater(slot)
   }
 
   /// Whether the application may open a connection on a slot of its half.
-  func isFree(_ slot: UInt32) -> Bool { unsafe slots[Int(slot)] == 0 }
+  func isFree(_ slot: UInt32) -> Bool {
+    unsafe !hasBeenUsed(slot) || slots[Int(slot)] == 0
+  }
 
   /// Whether the engine can give a slot to another accepted connection.
   var hasFreeSlot: Bool { freeSlotCount > 0 || slotWatermark < geometry.firstConnectSlot }
@@ -160,7 +186,8 @@ extension ChannelState {
   }
 
   /// Takes up a connection on a free slot of the application's half.
-  func occupy(_ slot: UInt32, by id: ConnectionID) {
+  mutating func occupy(_ slot: UInt32, by id: ConnectionID) {
+    touch(slot)
     unsafe slots[Int(slot)] = id.raw + 1
   }
 

@@ -133,7 +133,9 @@ extension Engine {
     listeners.leave(id)
     // Held until the loop is over, so that the last connection does not free the channel.
     channels[id].connectionCount += 1
-    for slot in 0..<channels[id].geometry.slotCount {
+    var next = channels[id].usedSlot(from: 0)
+    while let slot = next {
+      next = channels[id].usedSlot(from: slot + 1)
       guard let connection = channels[id].connection(on: slot) else { continue }
       if !connections[connection].flags.contains(.orphaned) {
         close(connection, isReset: aborts, now: now)

@@ -102,7 +102,9 @@ extension Engine {
       return []
     }
     var found: [FlowAddress] = []
-    for slot in 0..<channels[claim.channel].geometry.slotCount {
+    var next = channels[claim.channel].usedSlot(from: 0)
+    while let slot = next {
+      next = channels[claim.channel].usedSlot(from: slot + 1)
       guard let id = channels[claim.channel].connection(on: slot),
         connections[id].state >= .established, isClaimed(id, [claim])
       else { continue }

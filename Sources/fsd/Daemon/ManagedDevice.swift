@@ -21,7 +21,7 @@ final class ManagedDevice {
     var sockets: [XDPSocket] = []
     do throws(DeviceError) {
       for queue in 0..<interface.queueCount {
-        var configuration = XDPSocket.Configuration(mtu: interface.mtu)
+        var configuration = XDPSocket.Configuration(for: interface)
         configuration.node = nodes[queue]
         sockets.append(
           try XDPSocket(

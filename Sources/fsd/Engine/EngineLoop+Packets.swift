@@ -64,21 +64,32 @@ extension EngineLoop {
     return total
   }
 
+  /// How soon to look whether frames have been completed that the next ones wait for.
+  private static let completionDelay: UInt64 = 50_000
+  /// How soon to try again what the kernel has refused.
+  private static let refusalDelay: UInt64 = 1_000_000
+
   /// Moves what the engine wants to send to the transmit rings, and tells the kernel once for each.
   /// Returns the frames moved.
   mutating func transmit() -> Int {
     var total = 0
-    mustTransmitSoon = false
+    var delay = UInt64.max
     for position in exits.indices {
       let queue = exits[position].queue
       let before = queue.pendingCount
       exits[position].port.withSocket { socket in
-        if before > 0 { queue.takePending { socket.enqueue($0, length: $1) } }
-        if socket.needsKick, !socket.kick() { mustTransmitSoon = true }
+        if before > 0, socket.hasRoom(for: before) {
+          queue.takePending { socket.enqueue($0, length: $1) }
+        }
+        if socket.needsKick, !socket.kick() {
+          delay = min(delay, Self.refusalDelay)
+        } else if queue.pendingCount > 0 {
+          delay = min(delay, Self.completionDelay)
+        }
       }
       total += before - queue.pendingCount
-      if queue.pendingCount > 0 { mustTransmitSoon = true }
     }
+    transmitDelay = delay == .max ? nil : delay
     return total
   }
 

@@ -4,8 +4,6 @@ import Synchronization
 extension EngineLoop {
   /// A deadline nearer than this is waited for awake: sleeping takes about as long.
   private static let shortestSleep: UInt64 = 20_000
-  /// How soon to try again what the kernel did not take.
-  private static let retryNanoseconds: UInt64 = 1_000_000
 
   /// Sleeps until a packet, a command, a task or the next deadline. Returns the nanoseconds, or nil
   /// when there was something to do after all.
@@ -18,7 +16,7 @@ extension EngineLoop {
       if span < Self.shortestSleep { return nil }
       timeout = span
     }
-    if mustTransmitSoon { timeout = min(timeout ?? .max, Self.retryNanoseconds) }
+    if let transmitDelay { timeout = min(timeout ?? .max, transmitDelay) }
 
     let doorbell = peers.doorbells[index]
     doorbell.announceSleep()

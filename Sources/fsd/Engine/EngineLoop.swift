@@ -68,8 +68,8 @@ struct EngineLoop: ~Copyable {
   var handedOver: [Bool]
   var counters = LoopCounters()
   var isRunning = true
-  /// The kernel left frames in a transmit ring: try again soon.
-  var mustTransmitSoon = false
+  /// How long frames that could not be transmitted wait for the next attempt; nil: there are none.
+  var transmitDelay: UInt64?
   /// Own time without work since the last work.
   var idleNanoseconds: UInt64 = 0
 

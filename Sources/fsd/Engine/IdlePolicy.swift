@@ -12,17 +12,17 @@ struct IdlePolicy: Equatable, Sendable {
   /// Own time without work after which the engine sleeps.
   var budgetNanoseconds: UInt64
 
-  /// Waking a thread on another, idle processor costs 60 to 85 us on the design machine, so it pays
-  /// to look for about as long. On an engine's own processor a round without work is a yield: the
-  /// budget is its own time only, and applications lose nothing by it.
+  /// A processor of its own costs 60 to 85 us to wake on the design machine, so it pays to look for about as
+  /// long. On a processor that it shares, an engine that sleeps is woken by the packet or the command in
+  /// a few microseconds, and leaves the processor to others, or idle, meanwhile.
   static func budget(for placement: Placement) -> UInt64 {
     switch placement {
-    case .merged: 150_000
+    case .merged: 20_000
     case .split: 50_000
     }
   }
 
-  /// Time of one round without work that counts at most. In the merged placement a round may
-  /// contain another thread's whole time slice, which is no reason to sleep.
-  static let roundLimit: UInt64 = 5_000
+  /// Time of one round without work that counts at most: about its own. In the merged placement a round may
+  /// contain another thread's work on what the engine gave it, which is no reason to sleep.
+  static let roundLimit: UInt64 = 2_000
 }

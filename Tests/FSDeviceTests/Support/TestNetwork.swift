@@ -84,7 +84,7 @@ final class TestNetwork {
   ) throws -> XDPSocket {
     try host {
       let interface = try NetworkInterface(named: "fsdev0")
-      var configuration = XDPSocket.Configuration(mtu: interface.mtu)
+      var configuration = XDPSocket.Configuration(for: interface)
       configuration.receiveFrames = 512
       configuration.transmitFrames = 1024
       change(&configuration)
