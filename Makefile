@@ -98,8 +98,8 @@ interoperation: dependencies products
 # A release build of its own: a debug build takes ten times as long for each seed.
 SEEDS ?= 1-3000
 simulate:
-	FS_SCOPE=engine $(RELEASE) -Xswiftc -enable-testing --build-tests --scratch-path .build-simulate
-	FS_SCOPE=engine FS_SEEDS=$(SEEDS) $(SWIFT) test -c release -Xswiftc -enable-testing --skip-build \
+	FS_SCOPE=swarm $(RELEASE) -Xswiftc -enable-testing --build-tests --scratch-path .build-simulate
+	FS_SCOPE=swarm FS_SEEDS=$(SEEDS) $(SWIFT) test -c release -Xswiftc -enable-testing --skip-build \
 	  --scratch-path .build-simulate --filter 'FSStackTests\.(SwarmTests|ReferenceLinkTests)'
 
 # UPDATE=1 writes docs/rfc9293.md instead of comparing it.

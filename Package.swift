@@ -128,13 +128,17 @@ if Context.environment["FS_SCALING"] != nil {
 }
 
 /// `FS_SCOPE=engine`: the engine and its tests alone, for quick turns of who works on them.
-if Context.environment["FS_SCOPE"] == "engine" {
-  let engine = [
-    "CLaboratory", "CLinux", "CProcessor", "FSRing", "FSRingTests", "FSStack", "FSStackTests",
-    "fs-engine",
-    "traceability", "traceabilityTests",
-  ]
-  targets.removeAll { !engine.contains($0.name) }
+/// `FS_SCOPE=swarm`: the engine and what `make simulate` runs; all its tests would take minutes to optimize.
+if let scope = Context.environment["FS_SCOPE"] {
+  var scoped = ["CLaboratory", "CLinux", "CProcessor", "FSRing", "FSStack", "FSStackTests"]
+  if scope == "engine" {
+    scoped += ["FSRingTests", "fs-engine", "traceability", "traceabilityTests"]
+  } else {
+    targets.first { $0.name == "FSStackTests" }?.sources = [
+      "Congestion/ReferenceLinkTests.swift", "Simulation", "Support", "Swarm",
+    ]
+  }
+  targets.removeAll { !scoped.contains($0.name) }
   products = []
 }
 

@@ -5,7 +5,10 @@ import Laboratory
 /// engines.
 enum ModelScaling {
   static let engineCounts = [1, 2, 4, 8, 12, 16, 20, 24]
-  private static let connections = 1152
+  /// Each engine has as much to do, however many there are: with less, its code would run more often for fewer
+  /// packets each time.
+  private static let connectionsPerEngine = 240
+  static let concurrencyPerEngine = 20
   /// Held open at the same time: an application has 512 slots for what it opens.
   private static let heldConnections = 480
 
@@ -47,6 +50,7 @@ enum ModelScaling {
   }
 
   private static func measure(_ engines: Int) throws -> Row {
+    let connections = connectionsPerEngine * engines
     let arguments = ["\(engines)", "\(connections)"]
     let (model, instructions) = try count(["model"] + arguments)
     let memory = try run(["memory", "\(engines)", "\(heldConnections)"])

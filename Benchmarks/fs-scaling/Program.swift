@@ -52,7 +52,8 @@ enum Program: String {
     }
     var options = ProxyWorkload.Options()
     options.connections = connections
-    options.concurrency = self == .memory ? connections : 96
+    options.concurrency =
+      self == .memory ? connections : engines * ModelScaling.concurrencyPerEngine
     options.seed = 77
     let proxy = try ProxyWorkload(engines: engines, options)
     proxy.simulation.reportsProblems = false
