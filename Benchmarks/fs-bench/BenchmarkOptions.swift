@@ -2,8 +2,8 @@ import Laboratory
 
 /// How the benchmark is run; each has an option of its name on the command line.
 struct BenchmarkOptions: Codable {
-  /// What is measured, in this order.
-  var scenarios = Scenario.all.map(\.name)
+  /// What is measured, in this order; empty: what belongs to each link.
+  var chosen: [String] = []
   /// On which links.
   var tiers = Tier.allCases
   /// Rounds of each kind, kernel and fsd in turn.
@@ -14,9 +14,6 @@ struct BenchmarkOptions: Codable {
   var offered = 0.7
   /// A round with a larger share of stolen time does not count.
   var maximumSteal = 0.05
-  /// Where packets for the engine are received: on the sender's core, as the virtual link does by
-  /// itself, or on the server's core, as a network card does.
-  var receiveOnServerCore = true
   /// Whether wrk and redis-benchmark are asked, too.
   var crossChecks = true
   /// Whether the kernel's work on the server's core is counted, too, in runs of their own.
@@ -29,7 +26,6 @@ struct BenchmarkOptions: Codable {
   /// Reads words such as `--pairs 5`; words without an option before them are scenarios.
   init(arguments: [String]) throws {
     var rest = arguments[...]
-    var chosen: [String] = []
     while let name = rest.popFirst() {
       guard name.hasPrefix("--") else {
         chosen += try Scenario.matching(name)
@@ -38,8 +34,10 @@ struct BenchmarkOptions: Codable {
       guard let value = rest.popFirst() else { throw LaboratoryError("\(name) needs a value") }
       try set(name, value)
     }
-    if !chosen.isEmpty { scenarios = chosen }
   }
+
+  /// What is measured on a link.
+  func scenarios(_ tier: Tier) -> [String] { chosen.isEmpty ? tier.scenarios : chosen }
 
   private mutating func set(_ name: String, _ value: String) throws {
     switch (name, value) {
@@ -47,9 +45,7 @@ struct BenchmarkOptions: Codable {
     case ("--seconds", _): seconds = try Self.number(value)
     case ("--offered", _): offered = try Self.number(value)
     case ("--maximum-steal", _): maximumSteal = try Self.number(value)
-    case ("--receive", "sender"): receiveOnServerCore = false
-    case ("--receive", "server"): receiveOnServerCore = true
-    case ("--tier", "both"): tiers = Tier.allCases
+    case ("--tier", "all"): tiers = Tier.allCases
     case ("--tier", _):
       guard let tier = Tier(rawValue: value) else { fallthrough }
       tiers = [tier]

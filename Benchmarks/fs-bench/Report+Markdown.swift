@@ -13,7 +13,7 @@ extension Report {
     lines += crossCheckTable() + eventTable()
     for tier in options.tiers {
       lines += ["## Each scenario, \(tier.title)", ""]
-      for scenario in scenarios {
+      for scenario in scenarios(tier) {
         lines += table(scenario, tier) + [""]
         if hasLatencyPlot(scenario, tier) {
           let file = Self.latencyPlotName(scenario, tier)
@@ -32,14 +32,21 @@ extension Report {
     let steal = String(format: "%.0f", options.maximumSteal * 100)
     return """
       Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
-      server, one worker, and with it what receives for it (RPS for the kernel, a pinned NAPI thread for \
-      fsd); core 1 has the client, `Benchmarks/fs-load`, an engine of this project on an AF_XDP socket, and \
-      what receives for it, the same for both. The kernel's TCP has CUBIC where the machine allows it, a \
+      server, one worker, and with fsd the engine; core 1 has the client, `Benchmarks/fs-load`, an engine of \
+      this project on an AF_XDP socket. The kernel's TCP has CUBIC where the machine allows it, GRO, a \
       backlog of 65,535, and remembers as many connections in TIME-WAIT as fsd, 131,072.
 
       - *wire-like*: each packet as on a wire, with no segmentation offload, and with checksums made and \
-      checked by both sides. *veth-native*: both as between containers, where nobody makes checksums; bulk \
-      transfers then have a client of the kernel and packets of 64 KB.
+      checked by both sides; and each side receives on its own core, the kernel's server just as fsd's: a \
+      thread of the kernel for NAPI is pinned there. (Moving packets by RPS instead costs the kernel's \
+      server another third of its rate on a virtual machine, where each interrupt between processors is \
+      expensive.)
+      - *received on the sender's core*: the same without those threads. A virtual link then receives on the \
+      core that sends: the client's core does part of the server's work, all of TCP's receive path with the \
+      kernel, the copy into the engine's memory with fsd. Rates are higher and say less; CPU of the whole \
+      machine tells the truth.
+      - *veth-native*: as between containers, where nobody makes checksums, and also received on the \
+      sender's core; bulk transfers then have a client of the kernel and packets of 64 KB.
       - Medians of \(options.pairs) rounds of \(seconds) s each, kernel and fsd in turn, in the order ABBA; \
       in brackets the least and the greatest.
       - CPU is that of the whole machine (/proc/stat), divided by the operations, without what the \
@@ -49,8 +56,8 @@ extension Report {
       their latency counts from there: what waits because the server stalls is not left out.
       - Every answer is compared byte by byte, but for the date.
       - A round is void with more than \(steal) % stolen time, with more than one segment sent again in a \
-      thousand operations, with overflows, failures or unanswered requests, and at full load with the client's \
-      core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
+      thousand operations, with overflows, failures or unanswered requests, and (wire-like) at full load with the \
+      client's core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
       most. Bulk transfers overflow the link's queues and saturate whichever side is slower: that is counted, \
       and voids nothing.
       """

@@ -9,7 +9,7 @@ extension Report {
   var pictures: [(file: String, svg: String)] {
     var list = options.tiers.map { ("ratios-\($0.rawValue).svg", ratios($0)) }
     for tier in options.tiers {
-      for scenario in scenarios where hasLatencyPlot(scenario, tier) {
+      for scenario in scenarios(tier) where hasLatencyPlot(scenario, tier) {
         list.append((Self.latencyPlotName(scenario, tier), latencies(scenario, tier)))
       }
     }
@@ -32,7 +32,7 @@ extension Report {
   private func ratios(_ tier: Tier) -> String {
     let left = 330.0
     let rowHeight = 40.0
-    let values = scenarios.map {
+    let values = scenarios(tier).map {
       (scenario: $0, rate: rateRatio($0, tier), cost: costRatio($0, tier))
     }
     let greatest = values.flatMap { [$0.rate ?? 0, $0.cost ?? 0] }.max() ?? 1

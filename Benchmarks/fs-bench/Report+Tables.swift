@@ -8,7 +8,7 @@ extension Report {
       "| | | kernel | fsd | fsd / kernel | CPU, us | | | p99, us | | |",
       "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for scenario in scenarios {
+    for scenario in scenarios(tier) {
       let rate = comparison(scenario, tier, "%.0f") { $0.rate }
       let cost = comparison(scenario, tier, "%.2f", atFixedRate: scenario.hasFixedRate) {
         $0.machineCost
@@ -93,7 +93,7 @@ extension Report {
         + "limit.", "",
       "| | client | kernel | fsd | fsd / kernel |", "|---|---|---|---|---|",
     ]
-    for scenario in scenarios {
+    for scenario in scenarios(.wire) {
       let found = findings.crossChecks.filter { $0.scenario == scenario.name }
       guard let kernel = found.first(where: { $0.carrier == .kernel }),
         let fsd = found.first(where: { $0.carrier == .fsd })
@@ -117,7 +117,7 @@ extension Report {
       "|---|" + String(repeating: "---|", count: names.count * 2),
     ]
     for tier in options.tiers {
-      for scenario in scenarios {
+      for scenario in scenarios(tier) {
         let found = findings.events.filter { $0.scenario == scenario.name && $0.tier == tier }
         guard !found.isEmpty else { continue }
         let cells = names.flatMap { name in

@@ -27,13 +27,15 @@ struct Report: Codable {
     }
   }
 
-  /// What was measured, in order.
-  var scenarios: [Scenario] { options.scenarios.compactMap { Scenario.named($0) } }
+  /// What was measured on a link, in order.
+  func scenarios(_ tier: Tier) -> [Scenario] {
+    options.scenarios(tier).compactMap { Scenario.named($0) }
+  }
 
   /// Whether there is a figure for everything.
   var isUsable: Bool {
     options.tiers.allSatisfy { tier in
-      scenarios.allSatisfy { scenario in
+      scenarios(tier).allSatisfy { scenario in
         Carrier.allCases.allSatisfy { !valid(scenario, tier, $0).isEmpty }
       }
     }

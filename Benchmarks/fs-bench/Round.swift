@@ -26,7 +26,7 @@ struct Round {
     let statisticsBefore = try testbed.server.daemon?.statistics()
     var memory = scenario.idle > 0 ? try testbed.server.memoryUse() : 0
     let report = try testbed.clientEnd.generateLoad(
-      order(rate: rate, seconds: options.seconds),
+      order(rate: rate, seconds: options.seconds), receivesOnCore: testbed.tier == .wire,
       whileMeasuring: scenario.idle > 0
         ? { memory = try testbed.server.memoryUse() - memory } : nil)
     var measurement = evaluate(report, offered: rate)
@@ -53,7 +53,8 @@ struct Round {
   func countEvents() throws -> [String: Double] {
     let events = try KernelEvents(onCore: Testbed.serverCore, testbed.laboratory)
     let before = events.counts
-    let report = try testbed.clientEnd.generateLoad(order(rate: 0, seconds: 1))
+    let report = try testbed.clientEnd.generateLoad(
+      order(rate: 0, seconds: 1), receivesOnCore: testbed.tier == .wire)
     let after = events.counts
     // Warm-up included on both sides.
     let operations =
@@ -104,7 +105,7 @@ struct Round {
     if result.stolen > options.maximumSteal {
       result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
     }
-    if offered == 0, !isBulk, result.clientLoad > Self.clientLimit {
+    if testbed.tier == .wire, offered == 0, !isBulk, result.clientLoad > Self.clientLimit {
       result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
     }
     return result

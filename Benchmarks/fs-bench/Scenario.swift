@@ -104,11 +104,29 @@ struct Scenario {
 
 /// What the link between client and server is like.
 enum Tier: String, Codable, CaseIterable {
-  /// As a wire: no packet larger than the MTU, each with its checksum, made and checked.
+  /// As a wire: no packet larger than the MTU, each with its checksum, made and checked, and each side
+  /// receives on its own core.
   case wire
+  /// The same packets, but received on the sender's core, as a virtual link does by itself.
+  case sender
   /// As between containers on one machine: the kernel leaves out checksums, and what a card would do
   /// to large packets.
   case native
 
-  var title: String { self == .wire ? "wire-like" : "veth-native" }
+  var title: String {
+    switch self {
+    case .wire: "wire-like"
+    case .sender: "wire-like, received on the sender's core"
+    case .native: "veth-native"
+    }
+  }
+
+  /// What is measured there unless scenarios are chosen.
+  var scenarios: [String] {
+    self == .wire
+      ? Scenario.all.map(\.name)
+      : [
+        "nginx-close", "nginx-keep-alive", "haproxy-close", "redis-get-1", "receive-1", "send-1",
+      ]
+  }
 }

@@ -16,14 +16,12 @@ struct Testbed {
   let server: NetworkHost
   let clientEnd: LinkEnd
   let serverEnd: LinkEnd
-  private let receiveOnServerCore: Bool
 
-  init(_ tier: Tier, _ options: BenchmarkOptions) throws {
+  init(_ tier: Tier) throws {
     guard ProcessInfo.processInfo.processorCount >= 2 else {
       throw LaboratoryError("the benchmark needs two cores")
     }
     self.tier = tier
-    receiveOnServerCore = options.receiveOnServerCore
     laboratory = try Laboratory()
     client = try laboratory.host("client")
     server = try laboratory.host("server")
@@ -34,15 +32,18 @@ struct Testbed {
     for host in [client, server] {
       try host.setSystemControl("net.ipv4.tcp_max_tw_buckets", "\(Self.timeWaitLimit)")
     }
-    // Otherwise the sender's core would do the client's receive work, and pay for it.
-    try clientEnd.receive(onCore: Self.clientCore)
+    try serverEnd.allowReceiveOffload()
+    // For clients of the kernel's; `generateLoad` sees to its own.
+    if tier == .wire { try clientEnd.receive(onCore: Self.clientCore) }
   }
 
   /// Lets `carrier` have the server's link.
   func begin(_ carrier: Carrier) throws {
-    guard carrier == .fsd else { return try serverEnd.receive(onCore: Self.serverCore) }
-    try server.startDaemon(interfaces: [serverEnd.interface], cores: String(Self.serverCore))
-    if receiveOnServerCore { try serverEnd.receiveByThread(onCore: Self.serverCore) }
+    if carrier == .fsd {
+      try server.startDaemon(interfaces: [serverEnd.interface], cores: String(Self.serverCore))
+    }
+    // In the same way for both: otherwise the sender's core would do the work, and pay for it.
+    if tier == .wire { try serverEnd.receiveByThread(onCore: Self.serverCore) }
   }
 
   /// Gives it back.

@@ -64,9 +64,15 @@ public struct LinkEnd: Sendable {
     try write(String(1 << core, radix: 16), to: "queues/rx-0/rps_cpus")
   }
 
-  /// The same where an XDP program takes the packets before they can be moved to another core: a
-  /// kernel thread does the receive work, pinned to `core`. Returns how many threads there are: none as
-  /// long as there is no such program.
+  /// Lets the kernel put together what it receives of a stream (GRO), as it does on network cards. A virtual
+  /// interface then has NAPI instances even without an XDP program.
+  public func allowReceiveOffload() throws {
+    try host.run(["ethtool", "-K", interface, "gro", "on"])
+  }
+
+  /// The same for the work of NAPI, which an XDP program's is, too: a kernel thread does it, pinned to
+  /// `core`. Returns how many threads there are: none on a virtual interface that has neither such a program
+  /// nor receive offload.
   @discardableResult
   public func receiveByThread(onCore core: Int) throws -> Int {
     try write("1", to: "threaded")

@@ -4,16 +4,16 @@ extension LinkEnd {
   /// What fs-load says on its standard error when its connections are there and time begins to count.
   public static let measuringNotice = "measuring"
 
-  /// Runs fs-load on this interface until it is done. Its core, if it has one, also does the receive work
-  /// of the interface. `whileMeasuring` is called when all connections are there.
+  /// Runs fs-load on this interface until it is done. `receivesOnCore`: its core also does the receive work
+  /// of the interface, by a thread. `whileMeasuring` is called when all connections are there.
   public func generateLoad(
-    _ order: LoadOrder, whileMeasuring body: (() throws -> Void)? = nil
+    _ order: LoadOrder, receivesOnCore: Bool = true, whileMeasuring body: (() throws -> Void)? = nil
   ) throws -> LoadReport {
     var order = order
     order.interface = interface
     let process = try host.start([host.laboratory.artifacts.loadGenerator] + order.arguments)
     defer { host.laboratory.discard(process) }
-    if let core = order.core {
+    if receivesOnCore, let core = order.core {
       // Without its XDP program the interface has no such thread, and refuses to be told of one.
       waitUntil(seconds: 5, every: 0.02) {
         !process.isRunning || (try? receiveByThread(onCore: core)).map { $0 > 0 } == true

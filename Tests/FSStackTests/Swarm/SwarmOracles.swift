@@ -90,6 +90,7 @@ extension SwarmRun {
   /// 3.6).
   private func isStuck(_ traffic: SwarmTraffic) -> Bool {
     guard let connection = connection(of: traffic) else { return true }
+    if waitsInACircle { return false }
     // The peer's application has died in the middle: what this one waits for never comes.
     if features.contains(.applicationDies), traffic.socket.peerFinished,
       traffic.socket.bytesReceived < traffic.side.bytesToRead
@@ -99,6 +100,18 @@ extension SwarmRun {
     // Those that have taken all room may have lost their peers in this way; each is looked at by itself.
     if waitsForRoom(traffic), isFull(connection.flow) { return false }
     return connection.hasOutstanding || connection.hasUnsent || peer(of: connection) != nil
+  }
+
+  /// Whether a connection holds all send chunks of its application and waits for room at the server, which those
+  /// have that wait for the chunks. Only the applications could end that: a kernel's sockets share no chunks.
+  private var waitsInACircle: Bool {
+    features.contains(.fewSendChunks) && features.isCrowded
+      && traffic.contains { traffic in
+        guard waitsForRoom(traffic), traffic.socket.application.freeChunks.isEmpty,
+          let own = connection(of: traffic), own.sendHead != .max
+        else { return false }
+        return isFull(own.flow)
+      }
   }
 
   /// The other side of a connection, if any engine of another host still has it.

@@ -166,7 +166,7 @@ final class SwarmRun {
 
   /// Both sides connect at once. The ports must name the engines that connect.
   private func connectBoth(_ service: SwarmService) -> TestSocket {
-    let (server, client) = (servers[0], service.client)
+    let (server, client) = (servers.first { !$0.isDead } ?? servers[0], service.client)
     let socket = server.connect(
       to: host(of: client).address, port: service.activePort, localPort: service.port,
       serverPort: service.port)
