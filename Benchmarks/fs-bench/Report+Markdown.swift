@@ -33,7 +33,7 @@ extension Report {
     return """
       Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
       server, one worker, and with fsd the engine; core 1 has the client, `Benchmarks/fs-load`, an engine of \
-      this project on an AF_XDP socket. The kernel's TCP has CUBIC where the machine allows it, GRO, a \
+      this project on an AF_XDP socket. The kernel's TCP has CUBIC, as fsd's, GRO, a \
       backlog of 65,535, and remembers as many connections in TIME-WAIT as fsd, 131,072.
 
       - *wire-like*: each packet as on a wire, with no segmentation offload, and with checksums made and \

@@ -29,7 +29,9 @@ struct Testbed {
       client, "eth0", server, "fsbench0", subnet: 1,
       options: LinkOptions(segmentationOffload: tier == .native, checksumOffload: tier == .native))
     _ = try clientEnd.addSourceAddresses(Self.moreSources)
+    try laboratory.allowCongestionControl("cubic")
     for host in [client, server] {
+      try host.setSystemControl("net.ipv4.tcp_congestion_control", "cubic")
       try host.setSystemControl("net.ipv4.tcp_max_tw_buckets", "\(Self.timeWaitLimit)")
     }
     try serverEnd.allowReceiveOffload()

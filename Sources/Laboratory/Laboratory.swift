@@ -137,6 +137,16 @@ public final class Laboratory: Sendable {
     }
   }
 
+  /// Lets the kernel's sockets in every namespace of the machine have this congestion control, until the
+  /// laboratory is torn down.
+  public func allowCongestionControl(_ name: String) throws {
+    let path = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+    let old = try String(contentsOfFile: path, encoding: .utf8)
+    guard !old.split(whereSeparator: \.isWhitespace).contains(Substring(name)) else { return }
+    atTearDown { try? old.write(toFile: path, atomically: false, encoding: .utf8) }
+    try "\(old) \(name)".write(toFile: path, atomically: false, encoding: .utf8)
+  }
+
   /// Undoes everything, the newest first. May be called again.
   public func tearDown() {
     let (undo, children, hosts) = state.withLock { state in
