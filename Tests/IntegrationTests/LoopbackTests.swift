@@ -6,9 +6,7 @@ extension Integration {
   @Suite(.network()) struct Loopback {
     private func accelerating(_ body: (Network) throws -> Void) throws {
       let network = try Network.running()
-      network.server.environmentOfPreloaded = ["FSD_LOOPBACK": "1"]
-      defer { network.server.environmentOfPreloaded = [:] }
-      try network.expectNoLeak { try body(network) }
+      try network.meeting(.loopback) { try body(network) }
     }
 
     /// Every byte is received and sent by the proxy, and sent by the server behind it.
@@ -57,6 +55,33 @@ extension Integration {
         }
         if let daemon = network.server.daemon {
           #expect(try daemon.statistics().sum("loopback_frames") - frames > 40_000)
+        }
+      }
+    }
+
+    /// curl and wrk as its clients.
+    @Test(.enabled(if: Tier.isEverything, "make test-all")) func lighttpd() throws {
+      try accelerating { network in
+        let server = try network.server.startLighttpd(
+          root: network.content.directory, preloaded: true)
+        defer { server.stop() }
+        try server.waitForAcceleration()
+        let bytes = network.content.items.reduce(0) { $0 + $1.size }
+        for address in ["127.0.0.1", "[::1]"] {
+          let base = "http://\(address):\(server.port)/"
+          try network.expectAcceleration(ofBytes: 4 * bytes) {
+            try network.download(from: base, on: network.server, preloaded: true)
+            try network.upload(
+              to: base + "upload/", arrivingIn: #require(server.uploadDirectory),
+              on: network.server, preloaded: true)
+          }
+          try network.expectAcceleration(ofBytes: 2 * 1_000 * 1_024) {
+            let report = try WrkReport(
+              network.server.run(
+                ["wrk", "-t2", "-c100", "-d3s", "--timeout", "10s", base + "1024.bin"],
+                preloaded: true))
+            #expect(report.isClean && report.requests > 1_000, "\(report.text)")
+          }
         }
       }
     }
