@@ -15,6 +15,7 @@ extension Integration {
         defer { nginx.stop() }
         let redis = try network.server.startRedis(preloaded: true)
         defer { redis.stop() }
+        try nginx.waitForAcceleration()
         try redis.waitForAcceleration()
         let address = network.front.address4
         let ping = Array("PING\r\n".utf8)
