@@ -48,6 +48,12 @@ static inline int fs_sys_connect(int fd, const void *_Nonnull address, unsigned 
   return (int)fs_syscall(SYS_connect, fd, (long)address, length, 0, 0, 0);
 }
 
+/// Ends a TCP connection with RST: connect(2) to AF_UNSPEC.
+static inline int fs_sys_disconnect(int fd) {
+  struct sockaddr none = {.sa_family = AF_UNSPEC};
+  return fs_sys_connect(fd, &none, sizeof none);
+}
+
 static inline int fs_sys_accept4(int fd, void *_Nullable address, socklen_t *_Nullable length,
                                  int flags) {
   return (int)fs_syscall(SYS_accept4, fd, (long)address, (long)length, flags, 0, 0);
@@ -73,6 +79,12 @@ static inline int fs_sys_getsockopt(int fd, int level, int name, void *_Nonnull 
 static inline int fs_sys_setsockopt(int fd, int level, int name, const void *_Nullable value,
                                     unsigned length) {
   return (int)fs_syscall(SYS_setsockopt, fd, level, name, (long)value, length, 0);
+}
+
+/// Has a socket take up to `size` bytes at once, or as many as the system allows.
+static inline void fs_sys_set_send_buffer(int fd, int size) {
+  if (fs_sys_setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+    (void)fs_sys_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
 static inline int fs_sys_fcntl(int fd, int command, long argument) {

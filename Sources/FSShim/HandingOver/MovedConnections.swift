@@ -49,7 +49,8 @@ extension UnsafeMutablePointer<Channel> {
 
   /// Writes what the engine had not taken over to the kernel's socket: bytes that were sent at the
   /// very moment at which another process took the connection. Their chunks come back when the slot has
-  /// been closed: the engine counts what it finds in its ring.
+  /// been closed: the engine counts what it finds in its ring. If there is no room for them the connection
+  /// is reset, because the application counts on their having been sent.
   func sendRest(of socket: SocketPointer, to kernel: Int32) {
     let slot = pointee.slots + Int(socket.pointee.slot)
     var chunk = slot.pointee.sent.head
@@ -58,6 +59,7 @@ extension UnsafeMutablePointer<Channel> {
     while left > 0 {
       let record = pointee.chunks.records[Int(chunk)]
       guard writeAll(sendBytes(chunk) + offset, Int(record.length) - offset, to: kernel) else {
+        _ = fs_sys_disconnect(kernel)
         break
       }
       offset = 0
@@ -86,13 +88,18 @@ extension UnsafeMutablePointer<Socket> {
   }
 }
 
-/// Writes bytes to a socket of the kernel; waits for room, but not for ever.
+/// Writes bytes to a socket of the kernel; makes room, and waits for it, but not for ever, because others wait
+/// for the channel. False if the socket is dead, or its peer takes nothing.
 private func writeAll(_ bytes: UnsafeMutableRawPointer, _ count: Int, to kernel: Int32) -> Bool {
   var done = 0
+  var hasMadeRoom = false
   while done < count {
     let result = fs_sys_send(kernel, bytes + done, UInt(count - done), Int32(MSG_DONTWAIT))
     if result > 0 {
       done += result
+    } else if result == -Int(EAGAIN), !hasMadeRoom {
+      hasMadeRoom = true
+      fs_sys_set_send_buffer(kernel, Int32(Socket.defaultSendLimit))
     } else if result == -Int(EAGAIN) {
       guard fs_sys_poll_for(kernel, Int16(POLLOUT), 1000) > 0 else { return false }
     } else if result != -Int(EINTR) {
