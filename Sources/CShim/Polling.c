@@ -2,7 +2,6 @@
 #include "Interpose.h"
 
 uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64];
-uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64];
 uint32_t fs_epoll_sleeper_counts[FS_EPOLL_SLEEPER_COUNTS];
 void *fs_readiness_memory;
 
@@ -13,7 +12,6 @@ void *fs_readiness_memory;
 
 static int fs_epoll_fresh(int fd) {
   if (fd < 0) return fd;
-  fs_bit_clear(fs_epoll_nested, fd);
   fs_bit_set(fs_epoll_created, fd);
   return fs_fresh(fd);
 }
@@ -22,10 +20,17 @@ FS_INTERPOSE(int, epoll_create, (int size)) { return fs_epoll_fresh(next_epoll_c
 
 FS_INTERPOSE(int, epoll_create1, (int flags)) { return fs_epoll_fresh(next_epoll_create1(flags)); }
 
+/// Whether the kernel alone carries out an operation on a set. A set that is added to another becomes one
+/// of ours now, as that does: one of them may get a descriptor of ours later.
+static bool fs_epoll_control_passes(int set, int operation, int fd) {
+  bool isSet = operation == EPOLL_CTL_ADD && fs_bit(fs_epoll_created, fd) && fs_passes(fd);
+  if (FS_LIKELY(!isSet) || fs_thread_state()->inVforkChild || !fs_epoll_known(fd))
+    return fs_passes(set) && fs_passes(fd);
+  return false;
+}
+
 FS_INTERPOSE(int, epoll_ctl, (int set, int operation, int fd, struct epoll_event *event)) {
-  // Remembered for the day when the inner set gets a descriptor of ours.
-  if (operation == EPOLL_CTL_ADD && fs_bit(fs_epoll_created, fd)) fs_bit_set(fs_epoll_nested, fd);
-  if (fs_passes(set) && fs_passes(fd)) return next_epoll_ctl(set, operation, fd, event);
+  if (fs_epoll_control_passes(set, operation, fd)) return next_epoll_ctl(set, operation, fd, event);
   FS_RETURN(int, fs_epoll_ctl(set, operation, fd, event),
             next_epoll_ctl(set, operation, fd, event));
 }
@@ -100,12 +105,15 @@ static bool fs_all_plain(const struct pollfd *descriptors, nfds_t count) {
   return true;
 }
 
-/// fs_poll with its scratch, from the stack or mapped.
+/// fs_poll with its scratch, from the stack or mapped. `*waited` says whether it has waited.
 static int64_t fs_poll_with_scratch(struct pollfd *descriptors, size_t count, int64_t timeout,
-                                    const sigset_t *mask) {
+                                    const sigset_t *mask, bool *waited) {
   if (count < FS_POLL_ON_STACK) {
     struct pollfd scratch[FS_POLL_ON_STACK];
-    return fs_poll(descriptors, count, timeout, mask, scratch);
+    scratch[count].revents = 0;
+    int64_t answer = fs_poll(descriptors, count, timeout, mask, scratch);
+    *waited = scratch[count].revents != 0;
+    return answer;
   }
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && count > limit.rlim_cur) return -EINVAL;
@@ -113,6 +121,7 @@ static int64_t fs_poll_with_scratch(struct pollfd *descriptors, size_t count, in
   struct pollfd *scratch = fs_sys_map_private(size);
   if (!scratch) return -ENOMEM;
   int64_t answer = fs_poll(descriptors, count, timeout, mask, scratch);
+  *waited = scratch[count].revents != 0;
   fs_sys_unmap(scratch, size);
   return answer;
 }
@@ -120,7 +129,8 @@ static int64_t fs_poll_with_scratch(struct pollfd *descriptors, size_t count, in
 FS_INTERPOSE(int, poll, (struct pollfd *descriptors, nfds_t count, int timeout)) {
   if (fs_all_plain(descriptors, count)) return next_poll(descriptors, count, timeout);
   int64_t nanoseconds = timeout < 0 ? -1 : (int64_t)timeout * 1000000;
-  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, NULL));
+  bool waited;
+  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, NULL, &waited));
 }
 
 FS_INTERPOSE(int, __poll, (struct pollfd *descriptors, nfds_t count, int timeout)) {
@@ -139,7 +149,8 @@ FS_INTERPOSE(int, ppoll,
   if (fs_all_plain(descriptors, count)) return next_ppoll(descriptors, count, timeout, mask);
   int64_t nanoseconds = fs_nanoseconds(timeout);
   if (nanoseconds == -2) return (int)fs_conclude(-EINVAL);
-  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, mask));
+  bool waited;
+  return (int)fs_conclude(fs_poll_with_scratch(descriptors, count, nanoseconds, mask, &waited));
 }
 
 FS_INTERPOSE(int, __ppoll_chk,
@@ -152,9 +163,9 @@ FS_INTERPOSE(int, __ppoll_chk,
 // MARK: select, by way of poll
 
 // What the kernel's select takes for readable, writable and exceptional.
-#define FS_READABLE (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
-#define FS_WRITABLE (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
-#define FS_EXCEPTIONAL (POLLPRI)
+#define FS_READABLE (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR | POLLNVAL)
+#define FS_WRITABLE (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR | POLLNVAL)
+#define FS_EXCEPTIONAL (POLLPRI | POLLNVAL)
 #define FS_WORD_BITS 64
 
 /// The sets of one select, as words; a set that was not given is a row of zeros.
@@ -201,11 +212,12 @@ static size_t fs_select_count(const struct fs_select *select, int limit, bool *o
   return count;
 }
 
-/// Writes the result into the sets and counts the bits set, or answers -EBADF.
+/// Writes the result into the sets and counts the bits set, or answers -EBADF: if a descriptor was not
+/// open before the call has `waited`.
 static int64_t fs_select_finish(struct fs_select *select, int limit,
-                                const struct pollfd *descriptors, size_t count) {
+                                const struct pollfd *descriptors, size_t count, bool waited) {
   for (size_t i = 0; i < count; i++)
-    if (descriptors[i].revents & POLLNVAL) return -EBADF;
+    if (descriptors[i].revents & POLLNVAL && !waited) return -EBADF;
   int64_t bits = 0;
   int words = (limit + FS_WORD_BITS - 1) / FS_WORD_BITS;
   size_t next = 0;
@@ -233,8 +245,9 @@ static int64_t fs_select_with(struct fs_select *select, int limit, struct pollfd
   FS_SELECT_EACH(select, limit, {
     descriptors[next++] = (struct pollfd){.fd = fd, .events = fs_select_wanted(select, fd)};
   })
-  int64_t answer = fs_poll_with_scratch(descriptors, count, timeout, mask);
-  return answer < 0 ? answer : fs_select_finish(select, limit, descriptors, count);
+  bool waited;
+  int64_t answer = fs_poll_with_scratch(descriptors, count, timeout, mask, &waited);
+  return answer < 0 ? answer : fs_select_finish(select, limit, descriptors, count, waited);
 }
 
 /// select and pselect; FS_PASS when every descriptor is the kernel's alone.

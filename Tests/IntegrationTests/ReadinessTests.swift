@@ -27,7 +27,7 @@ extension Integration {
           [
             model, "--address", network.front.address4, "--netns", network.peer.name, "--seed",
             "\(seed)", "--steps", "\(steps)",
-          ] + (seed == 41 ? ["--nested"] : []), preloaded: Network.hasDaemon, seconds: 120)
+          ], preloaded: Network.hasDaemon, seconds: 120)
       }
     }
 

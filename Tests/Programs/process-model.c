@@ -6,27 +6,13 @@
 //
 // Another process is a puppet: a child that obeys orders on its copy of the connection, also after it
 // has become another program.
-#include "model.h"
+#include "scenes.h"
 
-#include <pthread.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 extern char **environ;
-
-static const char *scene = "";
-/// Bytes of the pattern that have gone each way on the connection of the scene.
-static unsigned sentOffset, receivedOffset;
-
-#define call(expression, ...)                                                                      \
-  do {                                                                                             \
-    long answer = (expression);                                                                    \
-    int error = answer < -1 ? (int)-answer : errno;                                                \
-    char words[80];                                                                                \
-    snprintf(words, sizeof words, __VA_ARGS__);                                                    \
-    observe(answer, error, NULL, 0, "%s: %s", scene, words);                                       \
-  } while (0)
 
 // MARK: Puppets
 
@@ -191,52 +177,7 @@ static void transform(struct puppet puppet, bool preloaded) {
   tell(puppet, preloaded ? 'E' : 'X', 0, 0);
 }
 
-// MARK: What is observed
-
-static int begin(const char *name) {
-  scene = name;
-  sentOffset = receivedOffset = 0;
-  int fd = acceptOne();
-  patience(fd, 3);
-  return fd;
-}
-
-static int orderPattern(char what, int count, unsigned offset) {
-  struct order order = {.what = what, .argument = count, .offset = offset};
-  int result = 0;
-  if (write(orders, &order, sizeof order) != sizeof order ||
-      read(orders, &result, sizeof result) != sizeof result)
-    die("the remote end");
-  return result;
-}
-
-/// The peer sends; the bytes are given time to arrive.
-static void peerSends(int count) {
-  call(orderPattern('p', count, receivedOffset), "the peer sends %d", count);
-  settle();
-}
-
-/// The peer has to find `count` bytes that were sent here.
-static void peerReads(int count) {
-  call(orderPattern('v', count, sentOffset), "the peer reads %d", count);
-  sentOffset += (unsigned)count;
-}
-
-static void peerSees(const char *when) {
-  settle();
-  call(order('n', 0), "what the peer sees %s", when);
-}
-
-static void readHere(int fd, int count) {
-  int result = verifyPattern(fd, count, receivedOffset);
-  call(result, "read of %d here", count);
-  if (result > 0) receivedOffset += (unsigned)result;
-}
-
-static void writeHere(int fd, int count) {
-  call(sendPattern(fd, count, sentOffset), "write of %d here", count);
-  peerReads(count);
-}
+// MARK: What is observed of puppets
 
 static void readThere(struct puppet puppet, int count) {
   int result = ask(puppet, 'r', count, receivedOffset);
@@ -247,11 +188,6 @@ static void readThere(struct puppet puppet, int count) {
 static void writeThere(struct puppet puppet, int count) {
   call(ask(puppet, 'w', count, sentOffset), "write of %d there", count);
   peerReads(count);
-}
-
-static void endOfScene(void) {
-  call(order('e', 0), "how it ends for the peer");
-  order('x', 0);
 }
 
 // MARK: fork
@@ -719,105 +655,6 @@ static void writtenDuringTheMove(void) {
   call(total, "bytes of both");
 }
 
-struct blocked {
-  int fd;
-  ssize_t result;
-  int error;
-};
-
-/// Gives threads time to block.
-static void letBlock(void) { usleep(100000); }
-
-static void *readBlocked(void *context) {
-  struct blocked *blocked = context;
-  char bytes[16];
-  blocked->result = read(blocked->fd, bytes, sizeof bytes);
-  blocked->error = errno;
-  return NULL;
-}
-
-/// A thread blocks in read while another closes the descriptor: the call goes on, and the connection
-/// lives until it has returned.
-static void closedUnderAThread(void) {
-  int fd = begin("closed under a thread");
-  struct blocked blocked = {.fd = fd};
-  pthread_t thread;
-  pthread_create(&thread, NULL, readBlocked, &blocked);
-  letBlock();
-  call(close(fd), "close");
-  peerSees("while the thread blocks");
-  peerSends(7);
-  pthread_join(thread, NULL);
-  errno = blocked.error;
-  call(blocked.result, "read that was blocked");
-  settle();
-  endOfScene();
-}
-
-/// Two threads: the connection lives until the second has returned.
-static void closedUnderTwoThreads(void) {
-  int fd = begin("closed under two threads");
-  struct blocked blocked[2] = {{.fd = fd}, {.fd = fd}};
-  pthread_t threads[2];
-  for (int i = 0; i < 2; i++) pthread_create(&threads[i], NULL, readBlocked, &blocked[i]);
-  letBlock();
-  call(close(fd), "close");
-  peerSends(7);
-  letBlock();
-  peerSees("when one has returned");
-  order('f', 0);
-  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
-  call(blocked[0].result + blocked[1].result, "what both have read");
-  endOfScene();
-}
-
-static void *writeBlocked(void *context) {
-  struct blocked *blocked = context;
-  blocked->result = sendPattern(blocked->fd, 1000000, 0);
-  return NULL;
-}
-
-/// A thread that waits for room goes on writing.
-static void closedUnderAWriter(void) {
-  int fd = begin("closed under a writer");
-  int room = 20000;
-  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-  struct blocked blocked = {.fd = fd};
-  pthread_t thread;
-  pthread_create(&thread, NULL, writeBlocked, &blocked);
-  letBlock();
-  call(close_range((unsigned)fd, (unsigned)fd, 0), "close_range");
-  peerReads(1000000);
-  pthread_join(thread, NULL);
-  call(blocked.result, "write that was blocked");
-  endOfScene();
-}
-
-/// A thread that was cancelled in its call holds nothing.
-static void cancelled(void) {
-  int fd = begin("cancelled in a call");
-  struct blocked blocked = {.fd = fd};
-  pthread_t thread;
-  pthread_create(&thread, NULL, readBlocked, &blocked);
-  letBlock();
-  pthread_cancel(thread);
-  pthread_join(thread, NULL);
-  call(close(fd), "close");
-  peerSees("after the close");
-  endOfScene();
-
-  fd = begin("cancelled after the close");
-  blocked.fd = fd;
-  pthread_create(&thread, NULL, readBlocked, &blocked);
-  letBlock();
-  call(close(fd), "close");
-  peerSees("while the thread blocks");
-  pthread_cancel(thread);
-  pthread_join(thread, NULL);
-  peerSees("when it has ended");
-  endOfScene();
-}
-
 static void script(void) {
   listener = makeListener(address);
   childServes(false);
@@ -847,10 +684,6 @@ static void script(void) {
   goesIntoTheBackground();
   writtenDuringTheMove();
   numbersRunOut();
-  closedUnderAThread();
-  closedUnderTwoThreads();
-  closedUnderAWriter();
-  cancelled();
   close(listener);
 }
 

@@ -62,8 +62,6 @@
 /// One bit per descriptor number that epoll_create once answered. It may be stale: the number may
 /// have been closed and be something else now.
 extern uint64_t fs_epoll_created[FS_DESCRIPTOR_LIMIT / 64] FS_HIDDEN FS_NONISOLATED;
-/// One bit per such number that was then added to another epoll set.
-extern uint64_t fs_epoll_nested[FS_DESCRIPTOR_LIMIT / 64] FS_HIDDEN FS_NONISOLATED;
 
 static inline bool fs_bit(const uint64_t *_Nonnull bits, int fd) {
   return (unsigned)fd < FS_DESCRIPTOR_LIMIT && (bits[fd / 64] >> (fd % 64) & 1);
@@ -78,9 +76,6 @@ static inline void fs_bit_clear(uint64_t *_Nonnull bits, int fd) {
   if (fs_bit(bits, fd))
     __atomic_fetch_and(&bits[fd / 64], ~(UINT64_C(1) << (fd % 64)), __ATOMIC_RELAXED);
 }
-
-/// Whether the epoll set `fd` was added to another one while the kernel alone served it.
-static inline bool fs_epoll_was_nested(int fd) { return fs_bit(fs_epoll_nested, fd); }
 
 /// Threads that sleep in epoll sets which the kernel alone serves: a count for all sets whose
 /// descriptors have the same lower bits. More is no harm: someone is woken for nothing.

@@ -75,6 +75,8 @@ struct fs_thread {
   uint64_t waiting[8];
   /// The socket in which a call of the thread waits plus one; 0 for none.
   uint32_t blockedIn;
+  /// The epoll set in which a call of the thread waits; 0 for none.
+  uint32_t blockedInSet;
 };
 
 extern _Thread_local struct fs_thread fs_tls __attribute__((visibility("hidden")))

@@ -18,7 +18,7 @@ public func fs_epoll_ctl(
   }
   switch descriptorKind(fd) {
   case .internal: return Int64(-EBADF)
-  case .epoll: return controlNested(set, operation, fd, event)
+  case .epoll: return controlMember(set, operation, fd, event)
   case .none: return fs_pass()
   default: break
   }
@@ -40,34 +40,11 @@ public func fs_epoll_ctl(
   return memory.modifyLink(UInt32(number), set, fd, socket, event.pointee)
 }
 
-/// Before an epoll set is duplicated.
+/// Before an epoll set is duplicated, or added to another.
 @c @implementation
 public func fs_epoll_known(_ fd: Int32) -> Bool {
   guard isInitialized, let memory = ReadinessMemory.current else { return false }
   return memory.ensureSet(fd) > 0
-}
-
-/// A set as a member of a set. The kernel does it; the inner one, if it watches descriptors of
-/// ours, has to become readable when they are ready.
-private func controlNested(
-  _ outer: Int32, _ operation: Int32, _ inner: Int32, _ event: UnsafeMutablePointer<epoll_event>?
-) -> Int64 {
-  guard let memory = ReadinessMemory.existing, operation != EPOLL_CTL_MOD else {
-    return fs_pass()
-  }
-  let result = fs_sys_epoll_control(outer, operation, inner, event)
-  let number = UInt32(bitPattern: epollIndex(inner))
-  if memory.set(number).pointee.isInherited { memory.adopt(number, descriptor: inner) }
-  if result == 0 && Lock.acquire(memory.setLock(number)) {
-    let set = memory.set(number)
-    if operation == EPOLL_CTL_ADD {
-      memory.beginNesting(set)
-    } else {
-      memory.endNesting(set)
-    }
-    Lock.release(memory.setLock(number))
-  }
-  return Int64(result)
 }
 
 private func addLink(_ descriptor: Int32, _ fd: Int32, _ socket: Int32, _ event: epoll_event)

@@ -51,11 +51,15 @@ extension ReadinessMemory {
     set.pointee.wakeDescriptor = wake
     set.pointee.references = 1
     set.pointee.firstLink = 0
+    set.pointee.firstMember = 0
+    set.pointee.firstMembership = 0
     set.pointee.readyHead = 0
     set.pointee.readyTail = 0
     set.pointee.readyCount = 0
     set.pointee.waiters = 0
-    set.pointee.nested = fs_epoll_was_nested(descriptor) ? 1 : 0
+    set.pointee.calls = 0
+    set.pointee.isLeftToCalls = false
+    set.pointee.nested = 0
     set.pointee.lastLook = 0
     set.pointee.channelCount = 0
     set.pointee.channelUses = InlineArray(repeating: 0)
@@ -92,6 +96,7 @@ extension ReadinessMemory {
       }
       entry = next
     }
+    adoptMembers(of: number)
   }
 
   /// Takes every link out of a set.
@@ -137,7 +142,7 @@ func epollClosed(_ index: Int32, fd: Int32) {
   let set = memory.set(number)
   guard Lock.acquire(memory.setLock(number)) else { return }
   set.pointee.references -= 1
-  let isLast = set.pointee.references == 0
+  let isLast = set.pointee.references == 0 && !memory.leaveToCalls(set, fd)
   if isLast {
     // The kernel forgets its part by itself.
     set.pointee.descriptor = -1
@@ -157,11 +162,64 @@ private func otherDescriptor(ofSet index: Int32, than fd: Int32) -> Int32 {
   return -1
 }
 
+// In Linux a call that waits in a set holds it, also when its last descriptor is closed.
 extension ReadinessMemory {
+  /// A call is about to wait in a set; false if that is none any more.
+  func callWaits(in number: UInt32) -> Bool {
+    forgetAbandonedWait()
+    guard Lock.acquire(setLock(number)) else { return false }
+    defer { Lock.release(setLock(number)) }
+    guard set(number).pointee.isUsed, set(number).pointee.descriptor >= 0 else { return false }
+    set(number).pointee.calls += 1
+    fs_thread_state().pointee.blockedInSet = number
+    return true
+  }
+
+  /// The call has waited: the last one closes a set that was left to them.
+  func callHasWaited(in number: UInt32) {
+    fs_thread_state().pointee.blockedInSet = 0
+    let set = set(number)
+    guard Lock.acquire(setLock(number)) else { return }
+    if set.pointee.calls > 0 { set.pointee.calls -= 1 }
+    let isOver = set.pointee.isLeftToCalls && set.pointee.calls == 0
+    let descriptor = set.pointee.descriptor
+    if isOver {
+      set.pointee.isLeftToCalls = false
+      set.pointee.descriptor = -1
+    }
+    Lock.release(setLock(number))
+    guard isOver else { return }
+    dispose(number)
+    closeInternal(descriptor)
+  }
+
+  /// A call of this thread that waited in a set will never return: the thread ends, or has left it by
+  /// longjmp.
+  func forgetAbandonedWait() {
+    let number = fs_thread_state().pointee.blockedInSet
+    if number != 0 { callHasWaited(in: number) }
+  }
+
+  /// The last descriptor of a set, `fd`, is about to be closed: if calls wait in it they get one of their
+  /// own. The set's lock is held.
+  fileprivate func leaveToCalls(_ set: EpollSetPointer, _ fd: Int32) -> Bool {
+    guard set.pointee.calls > 0 else { return false }
+    let copy = fs_sys_fcntl(fd, F_DUPFD_CLOEXEC, Int(process.pointee.internalBase))
+    guard copy >= 0 else { return false }
+    guard copy < FS_DESCRIPTOR_LIMIT else {
+      _ = fs_sys_close(copy)
+      return false
+    }
+    descriptorAssign(copy, kind: .internal, index: 0, closeOnExec: true)
+    set.pointee.descriptor = copy
+    set.pointee.isLeftToCalls = true
+    return true
+  }
+
   fileprivate func dispose(_ number: UInt32) {
     let set = set(number)
     removeAllLinks(number)
-    // Its members that are sets themselves are not known here; they stay a little too wakeful.
+    removeFromNesting(number)
     let wake = set.pointee.wakeDescriptor
     guard Lock.acquire(lock) else { return }
     set.pointee.wakeDescriptor = -1
@@ -182,6 +240,7 @@ func epollForkParent() {}
 func epollForkChild() {
   guard let memory = ReadinessMemory.existing else { return }
   memory.lock.pointee.store(0, ordering: .relaxed)
+  memory.nestingLock.pointee.store(0, ordering: .relaxed)
   for shard in 0..<Int32(shardCount) {
     memory.shardLock(shard).pointee.store(0, ordering: .relaxed)
   }
@@ -192,6 +251,8 @@ func epollForkChild() {
     set.pointee.isInherited = true
     set.pointee.wakeDescriptor = -1
     set.pointee.waiters = 0
+    set.pointee.calls = 0
+    set.pointee.nested = memory.countMemberships(number)
     set.pointee.channelCount = 0
     set.pointee.channelUses = InlineArray(repeating: 0)
     set.pointee.listeningChannels = InlineArray(repeating: 0)

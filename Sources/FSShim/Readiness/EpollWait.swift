@@ -76,6 +76,8 @@ private struct EpollWait {
   }
 
   private func sleepOften(until deadline: UInt64, mask: UnsafePointer<sigset_t>?) -> Int64 {
+    guard memory.callWaits(in: number) else { return Int64(-EBADF) }
+    defer { memory.callHasWaited(in: number) }
     while true {
       let result = sleep(until: deadline, mask: mask)
       if result != 0 { return Int64(result) }
@@ -114,11 +116,7 @@ private struct EpollWait {
 
   /// Whether something of ours really is ready; a level-triggered link that was read empty is still
   /// in the list.
-  private func hasReady() -> Bool {
-    guard Lock.acquire(memory.setLock(number)) else { return false }
-    defer { Lock.release(memory.setLock(number)) }
-    return memory.hasReady(set)
-  }
+  private func hasReady() -> Bool { memory.hasReady(number) }
 
   /// What is ready of ours; and, when the last look is a while ago, of the kernel's. If ours fill
   /// the whole room, the kernel's get half of it when it is their turn, and the other way round.
@@ -164,7 +162,16 @@ private struct EpollWait {
       }
       switch sentinel.kind {
       case .channel, .wake: drain()
-      case .link: kernelSide(sentinel.number, events[i].events)
+      case .link:
+        guard memory.isMembership(sentinel.number) else {
+          kernelSide(sentinel.number)
+          break
+        }
+        if let data = memory.report(member: sentinel.number, of: number) {
+          events[kept].events = events[i].events
+          events[kept].data.u64 = data
+          kept += 1
+        }
       case .control: processControlMessages()
       }
     }
@@ -172,7 +179,7 @@ private struct EpollWait {
   }
 
   /// The kernel says that the real socket of a listener is readable.
-  private func kernelSide(_ link: UInt32, _ bits: UInt32) {
+  private func kernelSide(_ link: UInt32) {
     guard link < linkLimit, Lock.acquire(memory.setLock(number)) else { return }
     let entry = memory.link(link)
     if entry.pointee.set == number && entry.pointee.isInKernel {
@@ -216,7 +223,9 @@ private struct EpollWait {
         let now = monotonicNow()
         left = now < deadline ? Int64(deadline - now) : 0
       }
-      result = fs_next_epoll_wait(descriptor, events, Int32(capacity), left, mask)
+      // The call's own may have been closed.
+      result = fs_next_epoll_wait(
+        set.pointee.descriptor, events, Int32(capacity), left, mask)
       set.pointee.lastLook = fs_ticks()
     }
     if Lock.acquire(memory.setLock(number)) {

@@ -61,14 +61,23 @@ struct EpollSet {
   var descriptor: Int32
   /// The eventfd with which threads of this process wake a sleeper.
   var wakeDescriptor: Int32
-  /// All links of the set.
+  /// All links of the set but those of sets.
   var firstLink: UInt32
+  /// Links of the sets in the set.
+  var firstMember: UInt32
+  /// Links by which the set is in others.
+  var firstMembership: UInt32
   /// Links that may be ready, first come first served.
   var readyHead: UInt32
   var readyTail: UInt32
   var readyCount: UInt32
   /// Threads that sleep in the set.
   var waiters: UInt32
+  /// Calls that wait in the set.
+  var calls: UInt32
+  /// Whether those calls go on although the application has closed its last descriptor: `descriptor` is
+  /// theirs.
+  var isLeftToCalls: Bool
   /// Sets and polls in which this set is a member: it has to become readable itself.
   var nested: UInt32
   /// `fs_ticks` of the last look at the kernel's side.
@@ -88,7 +97,10 @@ struct EpollSet {
 struct Link {
   var set: UInt32
   var socket: Int32
-  /// The number with which it was added; with the socket, the key of the entry.
+  /// The set that the descriptor stands for, if that is a set; 0 for none. The lists of a socket and a set
+  /// in which a link is are then those of memberships and members: `NestedSets.swift`.
+  var member: UInt32
+  /// The number with which it was added; with the socket or set, the key of the entry.
   var descriptor: Int32
   /// That number has been closed, while others of the socket live.
   var isStale: Bool
@@ -168,6 +180,9 @@ struct ReadinessMemory {
   var header: UnsafeMutablePointer<Header> { base.assumingMemoryBound(to: Header.self) }
   var lock: SharedWord { base.assumingMemoryBound(to: Atomic<UInt32>.self) }
 
+  /// Protects which set is in which. It is taken before a set's.
+  var nestingLock: SharedWord { (base + 2048).assumingMemoryBound(to: Atomic<UInt32>.self) }
+
   /// The lock of the link list of a socket: each on a cache line of its own.
   func shardLock(_ socket: Int32) -> SharedWord {
     (base + 4096 + (Int(socket) & (shardCount - 1)) * 64)
@@ -204,10 +219,9 @@ struct ReadinessMemory {
     }
     link(number).initialize(
       to: Link(
-        set: 0, socket: -1, descriptor: -1, isStale: false, mask: 0, data: 0, channel: -1,
-        isReady: false,
-        isInKernel: false, nextOfSocket: 0, previousOfSocket: 0, nextOfSet: 0, previousOfSet: 0,
-        nextReady: 0, previousReady: 0))
+        set: 0, socket: -1, member: 0, descriptor: -1, isStale: false, mask: 0, data: 0,
+        channel: -1, isReady: false, isInKernel: false, nextOfSocket: 0, previousOfSocket: 0,
+        nextOfSet: 0, previousOfSet: 0, nextReady: 0, previousReady: 0))
     return number
   }
 
@@ -215,6 +229,7 @@ struct ReadinessMemory {
     guard Lock.acquire(lock) else { return }
     link(number).pointee.set = 0
     link(number).pointee.socket = -1
+    link(number).pointee.member = 0
     link(number).pointee.nextOfSocket = header.pointee.firstFreeLink
     header.pointee.firstFreeLink = number
     Lock.release(lock)
@@ -226,7 +241,7 @@ struct ReadinessMemory {
 enum Sentinel: UInt64 {
   /// The eventfd of a channel.
   case channel = 1
-  /// The kernel's side of a listener; the number is that of the link.
+  /// The kernel's side of a listener, or a set; the number is that of the link.
   case link
   /// The control connection.
   case control

@@ -13,7 +13,10 @@ public func fs_poll(
   var poll = Poll(
     memory: memory, descriptors: descriptors, count: count, scratch: scratch)
   poll.prepare()
-  return poll.run(timeout: timeout, mask: mask)
+  let result = poll.run(timeout: timeout, mask: mask)
+  // For select(2), which takes what was closed meanwhile for ready, and what was closed before for a mistake.
+  scratch[count].revents = poll.hasWaited ? 1 : 0
+  return result
 }
 
 /// One call of poll(2).
@@ -27,6 +30,10 @@ private struct Poll {
   /// Whether the kernel has anything to be asked for but the waiter.
   var hasKernelSide = false
   var channels = ChannelBits()
+  /// `Process.handedOver` before the first look.
+  let handedOver = process.pointee.handedOver
+  /// Whether the call has waited.
+  var hasWaited = false
 
   /// Finds out who is responsible for which descriptor.
   mutating func prepare() {
@@ -80,6 +87,7 @@ private struct Poll {
     var hasAsked = false
     while true {
       let isQuiet = begin()
+      hasWaited = true
       var result: Int32 = 0
       if isQuiet && look(ownOnly: true) == 0 {
         result = sleep(number, until: deadline, mask: mask)
@@ -117,12 +125,14 @@ private struct Poll {
     return ready
   }
 
-  /// Connections that have become the kernel's since `prepare` are the kernel's to ask for.
+  /// Connections that have become the kernel's since `prepare` are the kernel's to ask for. If none has, those
+  /// that are not ours any more were closed, though there may still be a socket under the number.
   private mutating func askKernelForMoved() {
     for i in 0..<count where scratch[i].fd <= Self.mark(0) {
-      KernelSocket.settle(descriptors[i].fd)
-      guard descriptorKind(descriptors[i].fd) == .none else { continue }
-      scratch[i].fd = descriptors[i].fd
+      let fd = descriptors[i].fd
+      KernelSocket.settle(fd)
+      guard descriptorKind(fd) == .none, process.pointee.handedOver != handedOver else { continue }
+      scratch[i].fd = fd
       hasKernelSide = true
     }
   }
@@ -132,7 +142,7 @@ private struct Poll {
     if fd < 0 { return 0 }
     let wanted = UInt32(UInt16(bitPattern: descriptors[i].events)) | alwaysReported
     switch descriptorKind(fd) {
-    case .none: return scratch[i].revents
+    case .none: return scratch[i].fd <= Self.mark(0) ? Int16(POLLNVAL) : scratch[i].revents
     case .internal: return Int16(POLLNVAL)
     case .epoll: return epollReadiness(fd, scratch[i].revents, wanted)
     default: break
@@ -148,21 +158,8 @@ private struct Poll {
   /// An epoll set is readable when something in it is ready, of ours or of the kernel's.
   private func epollReadiness(_ fd: Int32, _ kernel: Int16, _ wanted: UInt32) -> Int16 {
     let number = UInt32(bitPattern: epollIndex(fd))
-    // What the kernel finds ready may be the shim's own, and no more than a ring that was heard.
-    var isReady = hasReady(number)
-    for _ in 0..<3 where !isReady && kernel != 0 {
-      memory.takeRings(number)
-      isReady = hasReady(number)
-      if !isReady && fs_sys_poll_now(fd, readableBits) == 0 { return 0 }
-    }
-    let bits = isReady ? (EPOLLIN.rawValue | EPOLLRDNORM.rawValue) & wanted : 0
-    return kernel | Int16(truncatingIfNeeded: bits)
-  }
-
-  private func hasReady(_ number: UInt32) -> Bool {
-    guard Lock.acquire(memory.setLock(number)) else { return false }
-    defer { Lock.release(memory.setLock(number)) }
-    return memory.hasReady(memory.set(number))
+    guard memory.hasReady(number) || kernel != 0 && memory.isReadable(number) else { return 0 }
+    return Int16(truncatingIfNeeded: (EPOLLIN.rawValue | EPOLLRDNORM.rawValue) & wanted)
   }
 
   // MARK: Sleeping

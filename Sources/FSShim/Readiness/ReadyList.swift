@@ -125,4 +125,11 @@ extension ReadinessMemory {
     }
     return false
   }
+
+  /// The same of the set of a number. No lock is held.
+  func hasReady(_ number: UInt32) -> Bool {
+    guard Lock.acquire(setLock(number)) else { return false }
+    defer { Lock.release(setLock(number)) }
+    return hasReady(set(number))
+  }
 }

@@ -78,15 +78,15 @@ func wakeWaiters(of socket: Int32) {
 
 /// Sleeps until one of `events`, an error or a hang-up holds on a socket: 0; or until the deadline:
 /// EAGAIN; or until a signal that is to interrupt the call: EINTR. If another thread closes the descriptor
-/// of a connection meanwhile, the call goes on under the number that `fd` is afterwards.
+/// meanwhile, the call goes on under the number that `fd` is afterwards.
 func waitForSocket(_ socket: Int32, fd: inout Int32, events: UInt32, deadline: UInt64) -> Int32 {
   guard let memory = ReadinessMemory.current else { return ENOMEM }
   let number = memory.threadWaiter()
   if number == 0 { return ENOMEM }
   let isListener = isListening(socket)
   forgetAbandonedCall()
-  let isConnection = !isListener && socketAt(socket).callWaits(fd)
-  defer { if isConnection { socketAt(socket).callHasWaited(&fd) } }
+  let isCounted = socketAt(socket).callWaits(fd)
+  defer { if isCounted { socketAt(socket).callHasWaited(&fd) } }
   let wanted = events | alwaysReported
   let waiters = socketWaiters(socket)
   while true {
@@ -159,9 +159,11 @@ func remaining(until deadline: UInt64) -> Int64 {
 /// The calling thread ends: its waiter goes.
 func readinessThreadEnds() {
   forgetAbandonedCall()
+  guard let memory = ReadinessMemory.existing else { return }
+  memory.forgetAbandonedWait()
   let thread = fs_thread_state()
   let number = thread.pointee.waitEpoll
-  guard number != 0, let memory = ReadinessMemory.existing else { return }
+  guard number != 0 else { return }
   thread.pointee.waitEpoll = 0
   closeInternal(memory.waiter(number).pointee.descriptor)
   guard Lock.acquire(memory.lock) else { return }

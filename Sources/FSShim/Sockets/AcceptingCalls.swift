@@ -5,12 +5,15 @@ import Synchronization
 /// channel's, else from the kernel.
 @c @implementation
 public func fs_accept(
-  _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ number: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
   _ length: UnsafeMutablePointer<socklen_t>?, _ flags: Int32
 ) -> Int64 {
   guard flags & ~(SocketTypeFlag.nonblocking | SocketTypeFlag.closeOnExec) == 0 else {
     return failure(EINVAL)
   }
+  var fd = number
+  var index: UInt32 = 0
+  defer { if fd != number { SocketTable.at(index).lateCallReturns() } }
   var limit: UInt64 = 0
   while true {
     let entry = DescriptorEntry.of(fd)
@@ -18,17 +21,16 @@ public func fs_accept(
       if entry.kind == .connection { return failure(EINVAL) }
       return entry.kind == .internal ? failure(EBADF) : pass
     }
-    let socket = SocketTable.at(entry.index)
+    index = entry.index
+    let socket = SocketTable.at(index)
     let record = socket.pointee.listener
     guard record >= 0 else { return pass }
     let result = acceptNow(fd, record, socket, address, length, flags)
     guard result == failure(EAGAIN), !socket.isNonblocking else { return result }
     // A program that waits here watches the listener with this call.
-    listenerPolled(Int32(entry.index))
+    listenerPolled(Int32(index))
     if limit == 0 { limit = deadline(after: socket.pointee.receiveTimeout) }
-    var number = fd
-    let error = waitForSocket(
-      Int32(entry.index), fd: &number, events: Ready.input, deadline: limit)
+    let error = waitForSocket(Int32(index), fd: &fd, events: Ready.input, deadline: limit)
     if error != 0 { return failure(error) }
   }
 }

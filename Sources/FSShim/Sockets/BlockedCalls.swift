@@ -1,11 +1,11 @@
 import CShim
 import Synchronization
 
-// close(2) of a connection in which other threads block. In Linux a call holds what it uses: the
-// connection goes on, and so does the call, until the last such call has returned. Here the connection
-// gets another descriptor, which only those calls know, and the last of them closes it.
+// close(2) of a connection or a listener in which other threads block. In Linux a call holds what it uses:
+// the socket goes on, and so does the call, until the last such call has returned. Here the socket gets
+// another descriptor, which only those calls know, and the last of them closes it.
 
-/// The calls that block in a connection. Protected by the lock of its channel.
+/// The calls that block in a connection or a listener. Protected by its lock.
 struct BlockedCalls {
   /// Calls that wait at this moment.
   fileprivate var waiting: UInt16 = 0
@@ -14,7 +14,7 @@ struct BlockedCalls {
   /// The descriptor under which they do; 0 for none.
   fileprivate var descriptor: Int32 = 0
 
-  /// Whether closing the last descriptor may have to leave the connection to a call.
+  /// Whether closing the last descriptor may have to leave the socket to a call.
   @inline(__always)
   var areThere: Bool { waiting != 0 }
 
@@ -23,12 +23,14 @@ struct BlockedCalls {
 }
 
 extension UnsafeMutablePointer<Socket> {
-  /// A call is about to wait; false if the descriptor does not stand for the connection any more.
+  /// A call is about to wait; false if the descriptor does not stand for the socket any more.
   func callWaits(_ fd: Int32) -> Bool {
     guard SocketTable.lock(self) else { return false }
     defer { SocketTable.unlock(self) }
     let entry = DescriptorEntry.of(fd)
-    guard entry.kind == .connection, entry.index == index else { return false }
+    guard entry.kind == .connection || entry.kind == .listener, entry.index == index else {
+      return false
+    }
     pointee.blockedCalls.waiting &+= 1
     fs_thread_state().pointee.blockedIn = index + 1
     return true
@@ -39,14 +41,14 @@ extension UnsafeMutablePointer<Socket> {
     fs_thread_state().pointee.blockedIn = 0
     guard SocketTable.lock(self) else { return }
     defer { SocketTable.unlock(self) }
-    // None, if the connection was closed all the same, and its place in the table is another's.
+    // None, if the socket was closed all the same, and its place in the table is another's.
     if pointee.blockedCalls.waiting > 0 { pointee.blockedCalls.waiting &-= 1 }
     let entry = DescriptorEntry.of(fd)
     guard pointee.blockedCalls.late > 0, !entry.isSocket || entry.index != index else { return }
     fd = pointee.blockedCalls.descriptor
   }
 
-  /// A call has returned that went on under another number: the last one closes the connection.
+  /// A call has returned that went on under another number: the last one closes the socket.
   @inline(never)
   func lateCallReturns() {
     guard SocketTable.lock(self) else { return }
@@ -57,11 +59,12 @@ extension UnsafeMutablePointer<Socket> {
     let isLast = isOurs && pointee.blockedCalls.late == 0
     if isLast { pointee.blockedCalls.descriptor = 0 }
     SocketTable.unlock(self)
-    if isLast, fs_close(fd) == pass { _ = fs_sys_close(fd) }
+    // Not kept for the next connection: its number is none for select(2).
+    if isLast, closeDescriptor(fd, keeps: false) == pass { _ = fs_sys_close(fd) }
   }
 
-  /// The last descriptor of a connection is about to be closed while calls block in it: they get one of
-  /// their own. Without a number for that the connection ends at once.
+  /// The last descriptor of a socket is about to be closed while calls block in it: they get one of
+  /// their own. Without a number for that the socket is closed at once.
   @inline(never)
   func leaveToCalls(_ fd: Int32, _ entry: DescriptorEntry) {
     forgetAbandonedCall()

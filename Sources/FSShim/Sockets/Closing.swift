@@ -4,7 +4,10 @@ import Synchronization
 /// close(2). The descriptor of a connection is kept for the next one if there is room; else the
 /// caller has to close it.
 @c @implementation
-public func fs_close(_ fd: Int32) -> Int64 {
+public func fs_close(_ fd: Int32) -> Int64 { closeDescriptor(fd, keeps: true) }
+
+/// close(2); `keeps` says whether the descriptor may be kept.
+func closeDescriptor(_ fd: Int32, keeps: Bool) -> Int64 {
   while true {
     let entry = DescriptorEntry.of(fd)
     switch entry.kind {
@@ -17,7 +20,7 @@ public func fs_close(_ fd: Int32) -> Int64 {
       descriptorClear(fd)
       return pass
     case .undecided, .listener, .connection:
-      let result = release(fd, entry, keeps: true)
+      let result = release(fd, entry, keeps: keeps)
       if result != failure(EAGAIN) { return result }
     }
   }
@@ -183,7 +186,7 @@ public func fs_close_range(_ first: UInt32, _ last: UInt32, _ flags: Int32) -> I
 }
 
 private func isHeldForCalls(_ fd: Int32, _ entry: DescriptorEntry) -> Bool {
-  entry.kind == .connection && SocketTable.at(entry.index).pointee.blockedCalls.hold(fd)
+  entry.isSocket && SocketTable.at(entry.index).pointee.blockedCalls.hold(fd)
 }
 
 /// Descriptors from `first` to before `end`.
