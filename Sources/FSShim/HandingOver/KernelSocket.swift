@@ -174,11 +174,12 @@ extension UnsafeMutablePointer<Channel> {
     if isOurs { sendRest(of: socket, to: kernel) }
     if socket.pointee.flags.contains(.writeShut) { _ = fs_sys_shutdown(kernel, Int32(SHUT_WR)) }
     if socket.pointee.flags.contains(.readShut) { _ = fs_sys_shutdown(kernel, Int32(SHUT_RD)) }
+    // Before: who polls tells by it what was moved from what was closed.
+    process.pointee.handedOver &+= 1
     substitute(kernel, entry.index)
     if socket.pointee.firstLink != 0 { socketDecided(Int32(entry.index), fd: fd, kernel: true) }
     wakeWaiters(of: Int32(entry.index))
     if isOurs { closeMoved(socket, entry.index) }
-    process.pointee.handedOver &+= 1
     forget(entry.index, socket)
     return 0
   }

@@ -76,7 +76,10 @@ private struct EpollWait {
   }
 
   private func sleepOften(until deadline: UInt64, mask: UnsafePointer<sigset_t>?) -> Int64 {
-    guard memory.callWaits(in: number) else { return Int64(-EBADF) }
+    guard memory.callWaits(in: number) else {
+      // Closed, or a signal handler has interrupted this thread there.
+      return Int64(epollIndex(descriptor) == Int32(number) ? -EINTR : -EBADF)
+    }
     defer { memory.callHasWaited(in: number) }
     while true {
       let result = sleep(until: deadline, mask: mask)
