@@ -35,6 +35,7 @@ struct LoadRun: ~Copyable {
   private static let openingSeconds = 30.0
   private static let drainSeconds = 1.0
   private static let lingerSeconds = 0.05
+  private static let resettingNanoseconds: UInt64 = 2_000_000_000
   private static let backlog = 4096
 
   /// Does what is ordered.
@@ -229,13 +230,18 @@ extension LoadRun {
     report.failures = tally.failures
     report.firstFailure = tally.firstFailure
     report.latency = LatencySummary(tally.latency)
-    for _ in 0..<4096 {
-      let queue = self.queue
+    resetConnections()
+  }
+
+  /// As fast as the link takes the segments: one that is lost leaves the server with a connection.
+  private mutating func resetConnections() {
+    let queue = self.queue
+    let limit = MonotonicTime.nanoseconds + Self.resettingNanoseconds
+    repeat {
       _ = device.socket.reapCompletions { queue.recycle($0) }
-      let count = engine.abortConnections(limit: Self.burst)
-      if count == 0, transmit() == 0 { break }
-      _ = transmit()
-    }
+      if queue.pendingCount == 0, engine.abortConnections(limit: Self.burst) == 0 { return }
+      if transmit() == 0 { sched_yield() }
+    } while MonotonicTime.nanoseconds < limit
   }
 
   private func snapshot() throws -> Snapshot {

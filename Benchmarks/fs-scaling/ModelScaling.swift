@@ -8,7 +8,7 @@ enum ModelScaling {
   /// Each engine has as much to do, however many there are: with less, its code would run more often for fewer
   /// packets each time.
   private static let connectionsPerEngine = 240
-  static let concurrencyPerEngine = 20
+  static let concurrencyPerEngine = 10
   /// Held open at the same time: an application has 512 slots for what it opens.
   private static let heldConnections = 480
 

@@ -142,6 +142,7 @@ public final class Laboratory: Sendable {
   public func allowCongestionControl(_ name: String) throws {
     let path = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
     let old = try String(contentsOfFile: path, encoding: .utf8)
+      .trimmingCharacters(in: .whitespacesAndNewlines)
     guard !old.split(whereSeparator: \.isWhitespace).contains(Substring(name)) else { return }
     atTearDown { try? old.write(toFile: path, atomically: false, encoding: .utf8) }
     try "\(old) \(name)".write(toFile: path, atomically: false, encoding: .utf8)

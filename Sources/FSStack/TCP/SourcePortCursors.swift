@@ -19,6 +19,7 @@ struct SourcePortCursors {
 
   /// Gives `isFree` the ports of `range` in the order of the search, until it takes one, and moves the
   /// cursor behind that.
+  @inline(__always)
   mutating func search(
     _ range: ClosedRange<UInt16>, local: IPAddress, remote: IPAddress, remotePort: UInt16,
     isFree: (UInt16) -> Bool
@@ -26,13 +27,15 @@ struct SourcePortCursors {
     let hash = secret.sourcePort(local, remote, remotePort: remotePort)
     let cursor = Int(hash.cursor) % Self.count
     let first = hash.start &+ cursors[cursor]
+    // Of many engines each owns few of the ports: what is not taken must cost next to nothing.
     let count = UInt32(range.count)
+    var port = range.lowerBound + UInt16(first % count)
     for step in 0..<count {
-      let port = range.lowerBound + UInt16((first % count + step) % count)
       if isFree(port) {
         cursors[cursor] = cursors[cursor] &+ step &+ 1
         return port
       }
+      port = port == range.upperBound ? range.lowerBound : port + 1
     }
     return nil
   }

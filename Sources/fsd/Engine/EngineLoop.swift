@@ -75,6 +75,8 @@ struct EngineLoop: ~Copyable {
 
   /// Frames taken from a socket at a time.
   static let burst = 64
+  /// How long the ends of connections may take when the daemon stops.
+  private static let resettingNanoseconds: UInt64 = 500_000_000
 
   /// Runs until a task says that it is over.
   mutating func run() {
@@ -101,15 +103,19 @@ struct EngineLoop: ~Copyable {
     resetPeers()
   }
 
-  /// Tells the peers that their connections end here. Bounded: a link that takes no more frames is
-  /// not waited for.
+  /// Tells the peers that their connections end here, as fast as the links take the frames: a peer that does
+  /// not hear it is left with a connection. Bounded: a link that takes none is not waited for.
   private mutating func resetPeers() {
-    for _ in 0..<4096 {
+    let limit = MonotonicClock.now &+ Self.resettingNanoseconds
+    repeat {
       reapCompletions()
-      let count = engine.abortConnections(limit: Self.burst)
-      let sent = transmit()
-      if count == 0, sent == 0 { return }
-    }
+      if exits.allSatisfy({ $0.queue.pendingCount == 0 }),
+        engine.abortConnections(limit: Self.burst) == 0
+      {
+        return
+      }
+      if transmit() == 0 { sched_yield() }
+    } while MonotonicClock.now < limit
   }
 
   /// One time round; whether there was anything to do.
