@@ -64,12 +64,6 @@ public struct LinkEnd: Sendable {
     try write(String(1 << core, radix: 16), to: "queues/rx-0/rps_cpus")
   }
 
-  /// Lets the kernel put together what it receives of a stream (GRO), as it does on network cards. A virtual
-  /// interface then has NAPI instances even without an XDP program.
-  public func allowReceiveOffload() throws {
-    try host.run(["ethtool", "-K", interface, "gro", "on"])
-  }
-
   /// The same for the work of NAPI, which an XDP program's is, too: a kernel thread does it, pinned to
   /// `core`. Returns how many threads there are: none on a virtual interface that has neither such a program
   /// nor receive offload.
@@ -85,6 +79,12 @@ public struct LinkEnd: Sendable {
       count += 1
     }
     return count
+  }
+
+  /// Lets the kernel put together what it receives of a stream (GRO), as it does on network cards. A virtual
+  /// interface then has NAPI instances even without an XDP program.
+  public func allowReceiveOffload() throws {
+    try host.run(["ethtool", "-K", interface, "gro", "on"])
   }
 
   private func write(_ value: String, to attribute: String) throws {

@@ -18,25 +18,59 @@ extension ReadinessMemory {
 
   /// Puts a link at the head of its socket's list. The shard's lock is held.
   func insertIntoSocket(_ number: UInt32) {
-    let entry = link(number)
-    let socket = socketAt(entry.pointee.socket)
-    let first = socket.pointee.firstLink
-    entry.pointee.nextOfSocket = first
-    entry.pointee.previousOfSocket = 0
-    if first != 0 { link(first).pointee.previousOfSocket = number }
-    socket.pointee.firstLink = number
+    let socket = socketAt(link(number).pointee.socket)
+    pushOfSocket(number, on: &socket.pointee.firstLink)
   }
 
   /// Takes a link out of its socket's list. The shard's lock is held.
   func removeFromSocket(_ number: UInt32) {
+    let socket = socketAt(link(number).pointee.socket)
+    dropOfSocket(number, from: &socket.pointee.firstLink)
+  }
+
+  // The lists themselves. What a link is of is a socket, or a set in a set (NestedSets.swift).
+
+  /// Puts a link at the head of a list of those of one socket or member.
+  func pushOfSocket(_ number: UInt32, on first: inout UInt32) {
     let entry = link(number)
-    if entry.pointee.previousOfSocket == 0 {
-      socketAt(entry.pointee.socket).pointee.firstLink = entry.pointee.nextOfSocket
+    entry.pointee.nextOfSocket = first
+    entry.pointee.previousOfSocket = 0
+    if first != 0 { link(first).pointee.previousOfSocket = number }
+    first = number
+  }
+
+  /// Takes a link out of such a list.
+  func dropOfSocket(_ number: UInt32, from first: inout UInt32) {
+    let entry = link(number).pointee
+    if entry.previousOfSocket == 0 {
+      first = entry.nextOfSocket
     } else {
-      link(entry.pointee.previousOfSocket).pointee.nextOfSocket = entry.pointee.nextOfSocket
+      link(entry.previousOfSocket).pointee.nextOfSocket = entry.nextOfSocket
     }
-    if entry.pointee.nextOfSocket != 0 {
-      link(entry.pointee.nextOfSocket).pointee.previousOfSocket = entry.pointee.previousOfSocket
+    if entry.nextOfSocket != 0 {
+      link(entry.nextOfSocket).pointee.previousOfSocket = entry.previousOfSocket
+    }
+  }
+
+  /// Puts a link at the head of a list of those in one set.
+  func pushOfSet(_ number: UInt32, on first: inout UInt32) {
+    let entry = link(number)
+    entry.pointee.nextOfSet = first
+    entry.pointee.previousOfSet = 0
+    if first != 0 { link(first).pointee.previousOfSet = number }
+    first = number
+  }
+
+  /// Takes a link out of such a list.
+  func dropOfSet(_ number: UInt32, from first: inout UInt32) {
+    let entry = link(number).pointee
+    if entry.previousOfSet == 0 {
+      first = entry.nextOfSet
+    } else {
+      link(entry.previousOfSet).pointee.nextOfSet = entry.nextOfSet
+    }
+    if entry.nextOfSet != 0 {
+      link(entry.nextOfSet).pointee.previousOfSet = entry.previousOfSet
     }
   }
 

@@ -90,16 +90,8 @@ extension ReadinessMemory {
   fileprivate func enterMembership(_ number: UInt32) {
     let entry = link(number)
     let (outer, member) = (set(entry.pointee.set), set(entry.pointee.member))
-    entry.pointee.nextOfSet = outer.pointee.firstMember
-    if outer.pointee.firstMember != 0 {
-      link(outer.pointee.firstMember).pointee.previousOfSet = number
-    }
-    outer.pointee.firstMember = number
-    entry.pointee.nextOfSocket = member.pointee.firstMembership
-    if member.pointee.firstMembership != 0 {
-      link(member.pointee.firstMembership).pointee.previousOfSocket = number
-    }
-    member.pointee.firstMembership = number
+    pushOfSet(number, on: &outer.pointee.firstMember)
+    pushOfSocket(number, on: &member.pointee.firstMembership)
     guard Lock.acquire(setLock(entry.pointee.member)) else { return }
     beginNesting(member)
     Lock.release(setLock(entry.pointee.member))
@@ -108,22 +100,8 @@ extension ReadinessMemory {
   fileprivate func leaveMembership(_ number: UInt32) {
     let entry = link(number).pointee
     let (outer, member) = (set(entry.set), set(entry.member))
-    if entry.previousOfSet == 0 {
-      outer.pointee.firstMember = entry.nextOfSet
-    } else {
-      link(entry.previousOfSet).pointee.nextOfSet = entry.nextOfSet
-    }
-    if entry.nextOfSet != 0 {
-      link(entry.nextOfSet).pointee.previousOfSet = entry.previousOfSet
-    }
-    if entry.previousOfSocket == 0 {
-      member.pointee.firstMembership = entry.nextOfSocket
-    } else {
-      link(entry.previousOfSocket).pointee.nextOfSocket = entry.nextOfSocket
-    }
-    if entry.nextOfSocket != 0 {
-      link(entry.nextOfSocket).pointee.previousOfSocket = entry.previousOfSocket
-    }
+    dropOfSet(number, from: &outer.pointee.firstMember)
+    dropOfSocket(number, from: &member.pointee.firstMembership)
     if Lock.acquire(setLock(entry.member)) {
       endNesting(member)
       Lock.release(setLock(entry.member))

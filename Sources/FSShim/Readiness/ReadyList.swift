@@ -42,26 +42,12 @@ extension ReadinessMemory {
   }
 
   func insert(_ number: UInt32, into set: EpollSetPointer) {
-    let entry = link(number)
-    entry.pointee.nextOfSet = set.pointee.firstLink
-    entry.pointee.previousOfSet = 0
-    if set.pointee.firstLink != 0 {
-      link(set.pointee.firstLink).pointee.previousOfSet = number
-    }
-    set.pointee.firstLink = number
+    pushOfSet(number, on: &set.pointee.firstLink)
   }
 
   func remove(_ number: UInt32, from set: EpollSetPointer) {
     removeReady(number, from: set)
-    let entry = link(number)
-    if entry.pointee.previousOfSet == 0 {
-      set.pointee.firstLink = entry.pointee.nextOfSet
-    } else {
-      link(entry.pointee.previousOfSet).pointee.nextOfSet = entry.pointee.nextOfSet
-    }
-    if entry.pointee.nextOfSet != 0 {
-      link(entry.pointee.nextOfSet).pointee.previousOfSet = entry.pointee.previousOfSet
-    }
+    dropOfSet(number, from: &set.pointee.firstLink)
   }
 
   /// What of a link's mask holds now.
