@@ -121,8 +121,8 @@ extension Engine {
     repeat {
       for reuses in [false, true] {
         let port = sourcePorts.search(
-          configuration.activePorts, local: local, remote: remote, remotePort: remotePort
-        ) { steering.isOwn($0) && isFree($0, reusing: reuses) }
+          configuration.activePorts, local: local, remote: remote, remotePort: remotePort,
+          skip: { steering.portsOfOthers(from: $0) }, isFree: { isFree($0, reusing: reuses) })
         if let port { return port }
       }
     } while steering.forgetArrivals()

@@ -126,8 +126,12 @@ extension Engine {
   /// The engine named by the low bits of an active port: as many bits as the engines need, spread
   /// over them by a table, so that no residue is unused when the count is no power of two.
   public static func engine(ofActivePort port: UInt16, engineCount: Int) -> Int {
-    var bits = 1
-    while bits < engineCount { bits *= 2 }
-    return (Int(port) & (bits - 1)) % engineCount
+    (Int(port) & (portResidueCount(engineCount: engineCount) - 1)) % engineCount
+  }
+
+  /// Values of the bits of an active port that name its engine.
+  @inline(__always)
+  static func portResidueCount(engineCount: Int) -> Int {
+    engineCount < 2 ? 1 : 1 << (Int.bitWidth - (engineCount - 1).leadingZeroBitCount)
   }
 }

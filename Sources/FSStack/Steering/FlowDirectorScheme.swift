@@ -90,9 +90,7 @@ public struct FlowDirectorScheme: Equatable, Sendable {
     precondition((1...16384).contains(engineCount) && hashedQueues > 0)
     self.engineCount = engineCount
     hashedEngineCount = min(engineCount, hashedQueues)
-    var residues = 1
-    while residues < engineCount { residues *= 2 }
-    residueCount = residues
+    residueCount = Engine.portResidueCount(engineCount: engineCount)
   }
 
   /// The engine beyond the hash's reach that owns a passive flow with this source port; nil: the hash

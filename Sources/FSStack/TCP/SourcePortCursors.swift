@@ -18,24 +18,29 @@ struct SourcePortCursors {
   }
 
   /// Gives `isFree` the ports of `range` in the order of the search, until it takes one, and moves the
-  /// cursor behind that.
+  /// cursor behind that. `skip` says how many ports from one on are none to ask for.
   @inline(__always)
   mutating func search(
     _ range: ClosedRange<UInt16>, local: IPAddress, remote: IPAddress, remotePort: UInt16,
-    isFree: (UInt16) -> Bool
+    skip: (UInt16) -> UInt32, isFree: (UInt16) -> Bool
   ) -> UInt16? {
     let hash = secret.sourcePort(local, remote, remotePort: remotePort)
     let cursor = Int(hash.cursor) % Self.count
     let first = hash.start &+ cursors[cursor]
-    // Of many engines each owns few of the ports: what is not taken must cost next to nothing.
     let count = UInt32(range.count)
-    var port = range.lowerBound + UInt16(first % count)
-    for step in 0..<count {
-      if isFree(port) {
+    var offset = first % count
+    var step: UInt32 = 0
+    while step < count {
+      let port = range.lowerBound + UInt16(offset)
+      let skipped = skip(port)
+      if skipped == 0, isFree(port) {
         cursors[cursor] = cursors[cursor] &+ step &+ 1
         return port
       }
-      port = port == range.upperBound ? range.lowerBound : port + 1
+      // Not beyond the end: at the beginning it is asked anew.
+      let advance = min(max(skipped, 1), count - offset)
+      step += advance
+      offset = offset + advance == count ? 0 : offset + advance
     }
     return nil
   }

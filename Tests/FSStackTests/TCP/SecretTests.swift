@@ -79,7 +79,8 @@ import Testing
   ) -> [UInt16] {
     (0..<count).compactMap { _ in
       cursors.search(
-        36864...57343, local: local, remote: remote, remotePort: remotePort, isFree: isFree)
+        36864...57343, local: local, remote: remote, remotePort: remotePort, skip: { _ in 0 },
+        isFree: isFree)
     }
   }
 
@@ -103,5 +104,30 @@ import Testing
     let free = ports(10, &cursors) { $0 % 16 == 3 }
     #expect(Set(free).count == 10 && free.allSatisfy { $0 % 16 == 3 })
     #expect(ports(1, &cursors) { _ in false } == [])
+  }
+
+  /// Ports that are not to be asked for are left out, at the end of the range, too, and the search takes
+  /// the same as one that asks for each; a range without any other ends it.
+  @Test func sourcePortsOfOthers() {
+    let range: ClosedRange<UInt16> = 40_000...40_100
+    func search(
+      _ cursors: inout SourcePortCursors, skip: (UInt16) -> UInt32, isFree: (UInt16) -> Bool
+    ) -> UInt16? {
+      cursors.search(
+        range, local: local, remote: remote, remotePort: 80, skip: skip, isFree: isFree)
+    }
+    var stepping = SourcePortCursors(secret: secret)
+    var asking = SourcePortCursors(secret: secret)
+    var taken = Set<UInt16>()
+    for _ in 0..<30 {
+      let port = search(
+        &stepping, skip: { UInt32((7 &- Int($0)) & 15) }, isFree: { $0 != 40_023 })
+      #expect(
+        port == search(&asking, skip: { _ in 0 }, isFree: { $0 & 15 == 7 && $0 != 40_023 }))
+      if let port { taken.insert(port) }
+    }
+    #expect(taken == Set(range.filter { $0 & 15 == 7 && $0 != 40_023 }))
+    #expect(search(&stepping, skip: { _ in 1 }, isFree: { _ in true }) == nil)
+    #expect(search(&stepping, skip: { _ in 65_535 }, isFree: { _ in true }) == nil)
   }
 }
