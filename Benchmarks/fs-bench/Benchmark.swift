@@ -19,8 +19,7 @@ struct Benchmark {
     for tier in options.tiers {
       var testbed = try Testbed(tier)
       defer { testbed.laboratory.tearDown() }
-      for name in options.scenarios(tier) {
-        guard let scenario = Scenario.named(name) else { continue }
+      for scenario in options.scenarios(tier) {
         print("\n\(scenario.title), \(tier.title)")
         do {
           try measure(scenario, testbed)
@@ -98,7 +97,7 @@ struct Benchmark {
   private mutating func countEvents(
     _ scenario: Scenario, _ testbed: Testbed, _ carrier: Carrier
   ) throws {
-    guard options.events, !(scenario.kind.isBulk && testbed.tier == .native) else { return }
+    guard options.events else { return }
     let counts = try round(scenario, testbed, carrier) { try $0.countEvents() }
     findings.events.append(
       EventCount(scenario: scenario.name, tier: testbed.tier, carrier: carrier, counts: counts))

@@ -8,6 +8,8 @@ struct BenchmarkOptions: Codable {
   var tiers = Tier.allCases
   /// Rounds of each kind, kernel and fsd in turn.
   var pairs = 5
+  /// Connections at any time, where no bulk is transferred; nil: as many as the scenario has.
+  var connections: Int?
   /// Seconds of each measurement.
   var seconds = 3.0
   /// Share of the kernel's maximum that is offered where latencies are compared.
@@ -37,11 +39,18 @@ struct BenchmarkOptions: Codable {
   }
 
   /// What is measured on a link.
-  func scenarios(_ tier: Tier) -> [String] { chosen.isEmpty ? tier.scenarios : chosen }
+  func scenarios(_ tier: Tier) -> [Scenario] {
+    (chosen.isEmpty ? tier.scenarios : chosen).compactMap(Scenario.named).map { scenario in
+      var scenario = scenario
+      if !scenario.kind.isBulk { scenario.connections = connections ?? scenario.connections }
+      return scenario
+    }
+  }
 
   private mutating func set(_ name: String, _ value: String) throws {
     switch (name, value) {
     case ("--pairs", _): pairs = Int(try Self.number(value))
+    case ("--connections", _): connections = Int(try Self.number(value))
     case ("--seconds", _): seconds = try Self.number(value)
     case ("--offered", _): offered = try Self.number(value)
     case ("--maximum-steal", _): maximumSteal = try Self.number(value)

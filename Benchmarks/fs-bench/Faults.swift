@@ -6,14 +6,10 @@ struct Faults {
   private(set) var list: [String] = []
   /// Segments sent again.
   private(set) var retransmissions = 0
-  /// A bulk transfer fills the queues of the link until they overflow, and goes on.
-  let mayLose: Bool
 
   /// Segments sent again may be one of so many operations: a probe that goes out because the hypervisor
   /// has stopped a core for some milliseconds changes nothing.
   static let operationsPerRetransmission = 1_000.0
-
-  init(mayLose: Bool) { self.mayLose = mayLose }
 
   /// Segments sent again, of a thousand operations.
   func sentAgain(of operations: Double) -> Double {
@@ -30,20 +26,21 @@ struct Faults {
   mutating func add(_ before: DaemonStatistics, _ after: DaemonStatistics) {
     func count(_ name: String) -> Int { after.sum(name) - before.sum(name) }
     retransmissions += count("retransmissions")
-    add(["listen_queue_full", "no_receive_chunk", "kick_failed"], "fsd", count)
-    let losses = [
-      "transmit_queue_full", "receive_dropped", "receive_ring_full", "fill_ring_empty",
-      "kick_dropped",
+    let names = [
+      "listen_queue_full", "no_receive_chunk", "kick_failed", "transmit_queue_full",
+      "receive_dropped", "receive_ring_full", "fill_ring_empty", "kick_dropped",
     ]
-    if !mayLose { add(losses, "fsd", count) }
+    add(names, "fsd", count)
   }
 
   /// As the generator has.
   mutating func add(_ report: LoadReport) {
     func count(_ name: String) -> Int { Int(report.totalCounters[name] ?? 0) }
     retransmissions += count("retransmissions")
-    add(["resetsReceived", "kickFailed"], "load", count)
-    if !mayLose { add(["receiveDropped", "receiveRingFull", "kickDropped"], "load", count) }
+    let names = [
+      "resetsReceived", "kickFailed", "receiveDropped", "receiveRingFull", "kickDropped",
+    ]
+    add(names, "load", count)
     if report.wrong > 0 { list.append("\(report.wrong) wrong answers") }
     if report.failures > 0 {
       list.append("\(report.failures) failures: \(report.firstFailure ?? "")")
@@ -54,7 +51,7 @@ struct Faults {
   /// Looks at what was sent again, when everything is added.
   mutating func close(operations: Double) {
     let limit = operations / Self.operationsPerRetransmission
-    if !mayLose, Double(retransmissions) > limit {
+    if Double(retransmissions) > limit {
       list.append("\(retransmissions) segments sent again")
     }
   }

@@ -26,6 +26,8 @@ struct Measurement: Codable {
   var packetsFromServer = 0.0
   /// Share of the time that the hypervisor took away.
   var stolen = 0.0
+  /// Share of the time that the server's core was at work: far from 1, the server is not the limit.
+  var serverLoad = 0.0
   /// Share of the time that the client's core was at work: near 1, the client is the limit.
   var clientLoad = 0.0
   /// Share of the time that the generator itself had work.

@@ -46,7 +46,10 @@ extension Report {
       kernel, the copy into the engine's memory with fsd. Rates are higher and say less; CPU of the whole \
       machine tells the truth.
       - *veth-native*: as between containers, where nobody makes checksums, and also received on the \
-      sender's core; bulk transfers then have a client of the kernel and packets of 64 KB.
+      sender's core; bulk transfers then are packets of 64 KB.
+      - \(options.connections ?? Scenario.connections) connections at any time, which keep the server's core busy.
+      - Bulk transfers have a client on the kernel's TCP: over a virtual link that is faster than `fs-load`, and \
+      so less often the limit.
       - Medians of \(options.pairs) rounds of \(seconds) s each, kernel and fsd in turn, in the order ABBA; \
       in brackets the least and the greatest.
       - CPU is that of the whole machine (/proc/stat), divided by the operations, without what the \
@@ -58,8 +61,8 @@ extension Report {
       - A round is void with more than \(steal) % stolen time, with more than one segment sent again in a \
       thousand operations, with overflows, failures or unanswered requests, and (wire-like) at full load with the \
       client's core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
-      most. Bulk transfers overflow the link's queues and saturate whichever side is slower: that is counted, \
-      and voids nothing.
+      most. Bulk transfers overflow the link's queues and saturate whichever side is slower: only stolen time \
+      voids them.
       """
   }
 

@@ -62,11 +62,14 @@ extension Report {
     row(scenario.unit, "%.0f") { $0.rate }
     row("CPU per \(one), us", "%.2f") { $0.machineCost }
     row("of which server's core", "%.2f") { $0.serverCost }
-    row("packets per \(one), to the server", "%.2f") { $0.packetsToServer }
-    row("packets per \(one), from it", "%.2f") { $0.packetsFromServer }
+    row("load of the server's core", "%.2f") { $0.serverLoad }
     row("load of the client's core", "%.2f") { $0.clientLoad }
-    row("of which the generator itself", "%.2f") { $0.generatorLoad }
-    row("segments sent again, of 1000", "%.2f") { $0.sentAgain }
+    if !scenario.kind.isBulk {
+      row("of which the generator itself", "%.2f") { $0.generatorLoad }
+      row("packets per \(one), to the server", "%.2f") { $0.packetsToServer }
+      row("packets per \(one), from it", "%.2f") { $0.packetsFromServer }
+      row("segments sent again, of 1000", "%.2f") { $0.sentAgain }
+    }
     if scenario.idle > 0 { row("bytes of memory per connection", "%.0f") { $0.idleMemory } }
     if scenario.hasFixedRate {
       row("equal offered load: \(scenario.unit)", "%.0f", atFixedRate: true) { $0.rate }

@@ -29,7 +29,7 @@ struct Report: Codable {
 
   /// What was measured on a link, in order.
   func scenarios(_ tier: Tier) -> [Scenario] {
-    options.scenarios(tier).compactMap { Scenario.named($0) }
+    options.scenarios(tier)
   }
 
   /// Whether there is a figure for everything.

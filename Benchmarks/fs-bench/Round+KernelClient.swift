@@ -3,33 +3,38 @@ import Laboratory
 
 // What a client of the kernel sees.
 extension Round {
-  /// A bulk transfer between virtual interfaces: the kernel exchanges packets of up to 64 KB there, which
-  /// no AF_XDP socket at the client's end could receive.
+  /// A bulk transfer to or from a client on the kernel's TCP: over a virtual link that is faster than one on
+  /// an AF_XDP socket, which would be the limit.
   func transferByKernel() throws -> Measurement {
-    let command = [
-      testbed.laboratory.artifacts.echo, scenario.kind == .send ? "push" : "pull",
-      testbed.serverEnd.address4, "\(server.port)", "\(scenario.connections)",
-      "\(options.seconds)",
-    ]
     let before = try MachineTime.read()
-    let text = try testbed.client.run(command, core: Testbed.clientCore)
+    let (megabytes, seconds) = try transfer(seconds: options.seconds)
     let spent = try MachineTime.read().since(before)
-    let numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
-    guard numbers.count == 2, numbers[0] > 0, numbers[1] > 0 else {
-      throw LaboratoryError("fs-echo says \(text)")
-    }
-    let megabytes = numbers[0] / 1e6
     var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
-    result.rate = megabytes * 8 / numbers[1]
+    result.rate = megabytes * 8 / seconds
     result.machineCost = spent.totalBusy * 1e6 / megabytes
     result.serverCost = spent.busy[Testbed.serverCore] * 1e6 / megabytes
     result.clientCost = spent.busy[Testbed.clientCore] * 1e6 / megabytes
-    result.clientLoad = spent.busy[Testbed.clientCore] / numbers[1]
-    result.stolen = spent.totalStolen / numbers[1] / Double(spent.busy.count)
+    result.serverLoad = spent.busy[Testbed.serverCore] / seconds
+    result.clientLoad = spent.busy[Testbed.clientCore] / seconds
+    result.stolen = spent.totalStolen / seconds / Double(spent.busy.count)
     if result.stolen > options.maximumSteal {
       result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
     }
     return result
+  }
+
+  /// The transfer itself: what was transferred in how long.
+  func transfer(seconds: Double) throws -> (megabytes: Double, seconds: Double) {
+    let command = [
+      testbed.laboratory.artifacts.echo, scenario.kind == .send ? "push" : "pull",
+      testbed.serverEnd.address4, "\(server.port)", "\(scenario.connections)", "\(seconds)",
+    ]
+    let text = try testbed.client.run(command, core: Testbed.clientCore)
+    let numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
+    guard numbers.count == 2, numbers[0] > 0, numbers[1] > 0 else {
+      throw LaboratoryError("fs-echo says \(text)")
+    }
+    return (numbers[0] / 1e6, numbers[1])
   }
 
   /// The same scenario with the client that everyone knows; nil if there is none.

@@ -20,7 +20,7 @@ struct Round {
 
   /// Measures as many operations as the server can do, or `rate` per second.
   func measure(rate: Double = 0) throws -> Measurement {
-    if scenario.kind.isBulk, testbed.tier == .native { return try transferByKernel() }
+    if scenario.kind.isBulk { return try transferByKernel() }
     let hosts = [testbed.client, testbed.server]
     let countersBefore = try hosts.map { try $0.kernelCounters() }
     let statisticsBefore = try testbed.server.daemon?.statistics()
@@ -33,7 +33,7 @@ struct Round {
     if scenario.idle > 0 {
       measurement.idleMemory = Double(memory) / Double(scenario.idle + scenario.connections)
     }
-    var faults = Faults(mayLose: scenario.kind.isBulk)
+    var faults = Faults()
     faults.add(report)
     for (host, before) in zip(hosts, countersBefore) {
       faults.add(try host.kernelCounters().since(before), on: host.label)
@@ -42,7 +42,7 @@ struct Round {
       faults.add(before, after)
       measurement.daemon = Self.perOperation(before, after, report)
     }
-    let operations = Self.allOperations(report)
+    let operations = Double(report.totalAnswers)
     faults.close(operations: operations)
     measurement.faults += faults.list
     measurement.sentAgain = faults.sentAgain(of: operations)
@@ -53,13 +53,15 @@ struct Round {
   func countEvents() throws -> [String: Double] {
     let events = try KernelEvents(onCore: Testbed.serverCore, testbed.laboratory)
     let before = events.counts
-    let report = try testbed.clientEnd.generateLoad(
-      order(rate: 0, seconds: 1), receivesOnCore: testbed.tier == .wire)
+    let operations: Double
+    if scenario.kind.isBulk {
+      operations = try transfer(seconds: 1).megabytes
+    } else {
+      let report = try testbed.clientEnd.generateLoad(
+        order(rate: 0, seconds: 1), receivesOnCore: testbed.tier == .wire)
+      operations = Double(report.totalAnswers)
+    }
     let after = events.counts
-    // Warm-up included on both sides.
-    let operations =
-      scenario.kind.isBulk
-      ? Double(report.bytes) / 1e6 * (1 + Self.warmUpSeconds) : Double(report.totalAnswers)
     return after.reduce(into: [:]) { result, event in
       result[event.key] = Double(event.value - (before[event.key] ?? 0)) / max(operations, 1)
     }
@@ -86,13 +88,12 @@ struct Round {
 
   private func evaluate(_ report: LoadReport, offered: Double) -> Measurement {
     var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
-    let isBulk = scenario.kind.isBulk
-    let operations = isBulk ? Double(report.bytes) / 1e6 : Double(report.answers)
+    let operations = Double(report.answers)
     let cost = 1e6 / max(operations, 1)
     var busy = report.busy
     busy[Testbed.clientCore] = max(0, busy[Testbed.clientCore] - report.idleSeconds)
     result.offered = offered
-    result.rate = isBulk ? report.bitRate / 1e6 : report.rate
+    result.rate = report.rate
     result.machineCost = busy.reduce(0, +) * cost
     result.serverCost = busy[Testbed.serverCore] * cost
     result.clientCost = busy[Testbed.clientCore] * cost
@@ -100,22 +101,16 @@ struct Round {
     result.packetsToServer = Double(report.counters["framesSent"] ?? 0) / max(operations, 1)
     result.packetsFromServer = Double(report.counters["framesReceived"] ?? 0) / max(operations, 1)
     result.stolen = report.stolen.reduce(0, +) / report.seconds / Double(busy.count)
+    result.serverLoad = busy[Testbed.serverCore] / report.seconds
     result.clientLoad = busy[Testbed.clientCore] / report.seconds
     result.generatorLoad = report.load
     if result.stolen > options.maximumSteal {
       result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
     }
-    if testbed.tier == .wire, offered == 0, !isBulk, result.clientLoad > Self.clientLimit {
+    if testbed.tier == .wire, offered == 0, result.clientLoad > Self.clientLimit {
       result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
     }
     return result
-  }
-
-  /// Operations from the start to the end; of a bulk load its packets.
-  private static func allOperations(_ report: LoadReport) -> Double {
-    if report.totalAnswers > 0 { return Double(report.totalAnswers) }
-    let packets = ["framesSent", "framesReceived"].map { report.totalCounters[$0] ?? 0 }
-    return Double(packets.max() ?? 0)
   }
 
   /// What the daemon has done per operation, warm-up included on both sides.

@@ -28,7 +28,7 @@ struct Scenario {
   let program: Program
   let kind: LoadKind
   /// Connections at any time.
-  var connections = 64
+  var connections = Self.connections
   /// Connections that do nothing meanwhile.
   var idle = 0
   /// Requests sent at once.
@@ -41,6 +41,9 @@ struct Scenario {
   /// What one operation is, for costs.
   var operation: String { kind.isBulk ? "MB" : kind.isShort ? "connection" : "request" }
 
+  /// As many as keep the server's core busy: with 64 that wait for their answers, client and server take
+  /// turns, and fsd's core is idle for a third of the time.
+  static let connections = 128
   /// As many as leave some of 20,000 descriptors, to which the design machine limits a process.
   private static let idleLimit = 19_500
 

@@ -34,9 +34,9 @@ struct Testbed {
       try host.setSystemControl("net.ipv4.tcp_congestion_control", "cubic")
       try host.setSystemControl("net.ipv4.tcp_max_tw_buckets", "\(Self.timeWaitLimit)")
     }
-    try serverEnd.allowReceiveOffload()
+    for end in [clientEnd, serverEnd] { try end.allowReceiveOffload() }
     // For clients of the kernel's; `generateLoad` sees to its own.
-    if tier == .wire { try clientEnd.receive(onCore: Self.clientCore) }
+    if tier == .wire { try clientEnd.receiveByThread(onCore: Self.clientCore) }
   }
 
   /// Lets `carrier` have the server's link.
