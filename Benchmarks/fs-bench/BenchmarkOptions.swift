@@ -42,7 +42,7 @@ struct BenchmarkOptions: Codable {
   func scenarios(_ tier: Tier) -> [Scenario] {
     (chosen.isEmpty ? tier.scenarios : chosen).compactMap(Scenario.named).map { scenario in
       var scenario = scenario
-      if !scenario.kind.isBulk { scenario.connections = connections ?? scenario.connections }
+      if !scenario.isBulk { scenario.connections = connections ?? scenario.connections }
       return scenario
     }
   }

@@ -64,7 +64,7 @@ extension Report {
     row("of which server's core", "%.2f") { $0.serverCost }
     row("load of the server's core", "%.2f") { $0.serverLoad }
     row("load of the client's core", "%.2f") { $0.clientLoad }
-    if !scenario.kind.isBulk {
+    if !scenario.isBulk {
       row("of which the generator itself", "%.2f") { $0.generatorLoad }
       row("packets per \(one), to the server", "%.2f") { $0.packetsToServer }
       row("packets per \(one), from it", "%.2f") { $0.packetsFromServer }

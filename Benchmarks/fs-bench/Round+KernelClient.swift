@@ -26,7 +26,7 @@ extension Round {
   /// The transfer itself: what was transferred in how long.
   func transfer(seconds: Double) throws -> (megabytes: Double, seconds: Double) {
     let command = [
-      testbed.laboratory.artifacts.echo, scenario.kind == .send ? "push" : "pull",
+      testbed.laboratory.artifacts.echo, scenario.program.takesBulk ? "push" : "pull",
       testbed.serverEnd.address4, "\(server.port)", "\(scenario.connections)", "\(seconds)",
     ]
     let text = try testbed.client.run(command, core: Testbed.clientCore)
@@ -40,20 +40,18 @@ extension Round {
   /// The same scenario with the client that everyone knows; nil if there is none.
   func crossCheck() throws -> CrossCheck? {
     let address = testbed.serverEnd.address4
-    switch (scenario.program, scenario.kind) {
-    case (.nginx, .close), (.nginx, .keepAlive), (.haproxy, .close), (.haproxy, .keepAlive),
-      (.lighttpd, .close):
+    switch scenario.program {
+    case .nginx, .lighttpd:
       guard scenario.idle == 0 else { return nil }
-      if case .haproxy = scenario.program { return nil }
       var command = ["wrk", "-t", "1", "-c", "\(scenario.connections)"]
       command += ["-d", "\(Int(options.seconds.rounded(.up)))s"]
-      if scenario.kind.isShort { command += ["-H", "Connection: close"] }
+      if scenario.isShort { command += ["-H", "Connection: close"] }
       command.append("http://\(address):\(server.port)\(scenario.path)")
       return try check("wrk", command) { text in
         text.components(separatedBy: "Requests/sec:").dropFirst().first
           .flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Double($0) }
       }
-    case (.redis, _):
+    case .redis:
       let name = scenario.kind == .redisGet ? "GET" : "SET"
       let command = [
         "redis-benchmark", "-h", address, "-p", "\(server.port)", "-t", "set,get", "-c",
@@ -65,7 +63,7 @@ extension Round {
           .split(separator: ",").dropFirst().first
           .flatMap { Double($0.filter { $0 != "\"" }) }
       }
-    default: return nil
+    case .haproxy, .echo: return nil
     }
   }
 

@@ -20,13 +20,13 @@ struct Round {
 
   /// Measures as many operations as the server can do, or `rate` per second.
   func measure(rate: Double = 0) throws -> Measurement {
-    if scenario.kind.isBulk { return try transferByKernel() }
+    guard let kind = scenario.kind else { return try transferByKernel() }
     let hosts = [testbed.client, testbed.server]
     let countersBefore = try hosts.map { try $0.kernelCounters() }
     let statisticsBefore = try testbed.server.daemon?.statistics()
     var memory = scenario.idle > 0 ? try testbed.server.memoryUse() : 0
     let report = try testbed.clientEnd.generateLoad(
-      order(rate: rate, seconds: options.seconds), receivesOnCore: testbed.tier == .wire,
+      order(kind, rate: rate, seconds: options.seconds), receivesOnCore: testbed.tier == .wire,
       whileMeasuring: scenario.idle > 0
         ? { memory = try testbed.server.memoryUse() - memory } : nil)
     var measurement = evaluate(report, offered: rate)
@@ -54,12 +54,12 @@ struct Round {
     let events = try KernelEvents(onCore: Testbed.serverCore, testbed.laboratory)
     let before = events.counts
     let operations: Double
-    if scenario.kind.isBulk {
-      operations = try transfer(seconds: 1).megabytes
-    } else {
+    if let kind = scenario.kind {
       let report = try testbed.clientEnd.generateLoad(
-        order(rate: 0, seconds: 1), receivesOnCore: testbed.tier == .wire)
+        order(kind, rate: 0, seconds: 1), receivesOnCore: testbed.tier == .wire)
       operations = Double(report.totalAnswers)
+    } else {
+      operations = try transfer(seconds: 1).megabytes
     }
     let after = events.counts
     return after.reduce(into: [:]) { result, event in
@@ -67,12 +67,12 @@ struct Round {
     }
   }
 
-  private func order(rate: Double, seconds: Double) -> LoadOrder {
+  private func order(_ kind: LoadKind, rate: Double, seconds: Double) -> LoadOrder {
     var order = LoadOrder(
       interface: testbed.clientEnd.interface,
-      target: "\(testbed.serverEnd.address4):\(server.port)", kind: scenario.kind)
+      target: "\(testbed.serverEnd.address4):\(server.port)", kind: kind)
     order.connections =
-      rate > 0 && scenario.kind.isShort ? Self.fixedRateConnections : scenario.connections
+      rate > 0 && scenario.isShort ? Self.fixedRateConnections : scenario.connections
     order.idle = scenario.idle
     order.pipeline = scenario.pipeline
     order.seconds = seconds

@@ -7,6 +7,9 @@ struct Scenario {
     case nginx, haproxy, lighttpd, redis
     /// An application that does as little as possible.
     case echo(EchoMode)
+
+    /// Whether it takes bytes without end.
+    var takesBulk: Bool { if case .echo(.sink) = self { true } else { false } }
   }
 
   /// What the application that does little does.
@@ -26,7 +29,8 @@ struct Scenario {
   /// What a person calls it.
   let title: String
   let program: Program
-  let kind: LoadKind
+  /// What fs-load asks of it; none: a client of the kernel's transfers as many bytes as it can.
+  var kind: LoadKind?
   /// Connections at any time.
   var connections = Self.connections
   /// Connections that do nothing meanwhile.
@@ -34,12 +38,16 @@ struct Scenario {
   /// Requests sent at once.
   var pipeline = 1
 
+  /// Whether bytes are counted, not answers.
+  var isBulk: Bool { kind == nil }
+  /// Whether a connection is used once.
+  var isShort: Bool { kind?.isShort ?? false }
   /// Whether latency is measured at a fixed rate, too.
-  var hasFixedRate: Bool { !kind.isBulk && pipeline == 1 }
+  var hasFixedRate: Bool { !isBulk && pipeline == 1 }
   /// What is counted.
-  var unit: String { kind.isBulk ? "Mbit/s" : kind.isShort ? "connections/s" : "requests/s" }
+  var unit: String { isBulk ? "Mbit/s" : isShort ? "connections/s" : "requests/s" }
   /// What one operation is, for costs.
-  var operation: String { kind.isBulk ? "MB" : kind.isShort ? "connection" : "request" }
+  var operation: String { isBulk ? "MB" : isShort ? "connection" : "request" }
 
   /// As many as keep the server's core busy: with 64 that wait for their answers, client and server take
   /// turns, and fsd's core is idle for a third of the time.
@@ -69,16 +77,16 @@ struct Scenario {
       name: "redis-set-16", title: "redis SET, 16 at once", program: .redis, kind: .redisSet,
       pipeline: 16),
     Scenario(
-      name: "receive-1", title: "server sends, 1 stream", program: .echo(.source), kind: .receive,
+      name: "receive-1", title: "server sends, 1 stream", program: .echo(.source),
       connections: 1),
     Scenario(
       name: "receive-32", title: "server sends, 32 streams", program: .echo(.source),
-      kind: .receive, connections: 32),
+      connections: 32),
     Scenario(
-      name: "send-1", title: "server receives, 1 stream", program: .echo(.sink), kind: .send,
+      name: "send-1", title: "server receives, 1 stream", program: .echo(.sink),
       connections: 1),
     Scenario(
-      name: "send-32", title: "server receives, 32 streams", program: .echo(.sink), kind: .send,
+      name: "send-32", title: "server receives, 32 streams", program: .echo(.sink),
       connections: 32),
     Scenario(
       name: "idle", title: "nginx, keep-alive beside 19,500 idle connections", program: .nginx,

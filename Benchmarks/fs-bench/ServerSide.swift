@@ -28,7 +28,7 @@ extension Scenario {
     case .haproxy:
       let options = HAProxyOptions(
         port: port, backend: "\(testbed.clientEnd.address4):\(Self.backendPort)", core: core,
-        reusesConnections: !kind.isShort)
+        reusesConnections: !isShort)
       return try host.startHAProxy(options, preloaded: isPreloaded).whenAccelerated()
     case .lighttpd:
       let root = try testbed.laboratory.makeDirectory("pages")

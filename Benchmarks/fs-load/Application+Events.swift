@@ -4,8 +4,6 @@ import Foundation
 import Laboratory
 
 extension Application {
-  /// Read bytes are reported in pieces of this size, or with the end of an answer.
-  private static let consumePiece: UInt32 = 32_768
   /// A server that refuses everything would otherwise make this spin without end.
   private static let failureLimit = 1_000
 
@@ -24,7 +22,6 @@ extension Application {
     }
     if event.acknowledged > 0 {
       unsafe channel.reclaim(event.acknowledged, &connections[place].chunks)
-      if order.kind == .send { acknowledged(event) }
     }
     if unsafe connections[place].phase == .closing || event.flags == 0 { return }
     if event.flags & EventFlags.failed != 0 {
@@ -44,7 +41,7 @@ extension Application {
 
   private mutating func connected(_ slot: UInt32) {
     let place = index(slot)
-    if idleCount < order.idle, order.kind.isBulk || exchange.answer != nil {
+    if idleCount < order.idle, exchange.answer != nil {
       return move(place, to: .idle)
     }
     move(place, to: .ready)
@@ -52,11 +49,6 @@ extension Application {
     case .close, .echoClose:
       // Due when the connection was.
       _ = ask(slot, unsafe connections[place].began)
-    case .send:
-      move(place, to: .waiting)
-      fill(slot)
-    case .receive:
-      move(place, to: .waiting)
     case .keepAlive, .redisGet, .redisSet, .echo:
       if exchange.answer == nil {
         _ = ask(slot, unsafe connections[place].began)
@@ -66,18 +58,11 @@ extension Application {
     }
   }
 
-  private mutating func acknowledged(_ event: Event) {
-    tally.bytes += UInt64(event.acknowledged)
-    if unsafe connections[index(event.slot)].phase == .waiting, !isOver { fill(event.slot) }
-  }
-
   /// Compares what has arrived with what must.
   private mutating func received(_ event: Event, _ now: UInt64) throws {
     let place = index(event.slot)
     let bytes = unsafe channel.bytes(of: event)
     unsafe connections[place].unconsumed += UInt32(bytes.count)
-    tally.bytes += UInt64(bytes.count)
-    if order.kind == .receive { return consumePieces(event.slot) }
     guard unsafe connections[place].phase == .waiting else {
       tally.wrong += 1
       return try close(event.slot)
@@ -135,10 +120,6 @@ extension Application {
     command.length = unsafe connections[place].unconsumed
     unsafe connections[place].unconsumed = 0
     channel.submit(command)
-  }
-
-  private mutating func consumePieces(_ slot: UInt32) {
-    if unsafe connections[index(slot)].unconsumed >= Self.consumePiece { consume(slot) }
   }
 
   mutating func consume(_ slot: UInt32) {

@@ -58,8 +58,6 @@ struct Application {
   /// No further request is begun.
   var isOver = false
   var tally: Tally
-  /// Chunks that a connection of a bulk load has under way.
-  let bulkDepth: UInt32
 
   /// Connections that are opened at the same time at most.
   private static let openingLimit = 256
@@ -77,7 +75,6 @@ struct Application {
     unsafe connections.initialize(repeating: Connection(), count: slots * 2)
     ready = Queue(capacity: order.connections)
     tally = Tally()
-    bulkDepth = UInt32(min(256, max(4, 3072 / order.connections)))
   }
 
   func deallocate() {
@@ -91,7 +88,7 @@ struct Application {
   var activeCount: Int { openingCount + readyCount + waitingCount }
   /// Whether every connection of the order is there.
   var isComplete: Bool {
-    idleCount == order.idle && (order.kind.isBulk || exchange.answer != nil)
+    idleCount == order.idle && exchange.answer != nil
       && (order.rate > 0 || activeCount >= order.connections)
   }
 
@@ -187,14 +184,6 @@ struct Application {
     } else {
       ready.append(slot)
     }
-  }
-
-  /// Fills a sending connection up.
-  mutating func fill(_ slot: UInt32) {
-    let place = index(slot)
-    while unsafe connections[place].chunks.count < bulkDepth, channel.hasRoom(),
-      unsafe channel.send(exchange.request.count, on: slot, &connections[place].chunks)
-    {}
   }
 
   /// Enters another phase, and counts.

@@ -19,7 +19,6 @@ struct ChannelEnd {
   struct ChunkQueue {
     var first = UInt32.max
     var last = UInt32.max
-    var count: UInt32 = 0
     /// Bytes of the first one that are acknowledged.
     var acknowledged: UInt32 = 0
   }
@@ -118,7 +117,6 @@ struct ChannelEnd {
       unsafe chunks[Int(queue.last)].next = chunk
     }
     queue.last = chunk
-    queue.count += 1
     var command = Command(.send, slot: slot)
     command.chunk = chunk
     command.offset = UInt16(offset)
@@ -147,7 +145,6 @@ struct ChannelEnd {
   private mutating func takeBackFirst(_ queue: inout ChunkQueue, _ chunk: Chunk) {
     unsafe freeChunks[freeChunkCount] = queue.first
     freeChunkCount += 1
-    queue.count -= 1
     queue.first = chunk.next
     if queue.first == .max { queue.last = .max }
   }

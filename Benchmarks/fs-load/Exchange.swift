@@ -61,10 +61,6 @@ struct Exchange {
     case .echo, .echoClose:
       request = value.repeated(order.pipeline)
       answer = Answer(request)
-    case .send:
-      request = [UInt8](repeating: UInt8(ascii: "x"), count: 4096)
-    case .receive:
-      request = []
     }
   }
 

@@ -197,7 +197,7 @@ extension LoadRun {
         application.arrivals?.advance()
       }
       // Without it the server would be left with half-open connections, and send again.
-      enter(.draining, now, seconds: order.kind.isBulk ? 0 : Self.drainSeconds)
+      enter(.draining, now, seconds: Self.drainSeconds)
     case .draining:
       if now >= stageEnds || application.openingCount + application.waitingCount == 0 {
         unansweredAtEnd = application.openingCount + application.waitingCount
@@ -250,7 +250,6 @@ extension LoadRun {
     snapshot.threadSeconds = Processor.threadSeconds
     snapshot.workNanoseconds = workNanoseconds
     snapshot.answers = application.tally.answers
-    snapshot.bytes = application.tally.bytes
     snapshot.take(engine.statistics())
     snapshot.take(device.socket)
     snapshot.counters["sleeps"] = sleeps

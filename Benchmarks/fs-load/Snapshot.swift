@@ -9,7 +9,6 @@ struct Snapshot {
   var threadSeconds = 0.0
   var workNanoseconds: UInt64 = 0
   var answers: UInt64 = 0
-  var bytes: UInt64 = 0
   var counters: [String: UInt64] = [:]
 
   mutating func take(_ statistics: EngineStatistics) {
@@ -42,7 +41,6 @@ struct Snapshot {
   func fill(_ report: inout LoadReport, since earlier: Snapshot) {
     report.seconds = Double(time - earlier.time) / 1e9
     report.answers = answers - earlier.answers
-    report.bytes = bytes - earlier.bytes
     report.workSeconds = Double(workNanoseconds - earlier.workNanoseconds) / 1e9
     report.idleSeconds = max(0, threadSeconds - earlier.threadSeconds - report.workSeconds)
     let spent = machine.since(earlier.machine)

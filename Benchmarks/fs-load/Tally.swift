@@ -7,8 +7,6 @@ struct Tally {
   var served: UInt64 = 0
   /// Answers from the start on.
   var answers: UInt64 = 0
-  /// Payload bytes from the start on.
-  var bytes: UInt64 = 0
   var wrong: UInt64 = 0
   var failures: UInt64 = 0
   var firstFailure: String?

@@ -59,13 +59,8 @@ public struct LinkEnd: Sendable {
     return addresses
   }
 
-  /// Lets core `core` do the receive work of the interface, whichever core the sender runs on.
-  public func receive(onCore core: Int) throws {
-    try write(String(1 << core, radix: 16), to: "queues/rx-0/rps_cpus")
-  }
-
-  /// The same for the work of NAPI, which an XDP program's is, too: a kernel thread does it, pinned to
-  /// `core`. Returns how many threads there are: none on a virtual interface that has neither such a program
+  /// Lets a kernel thread, pinned to `core`, do the receive work of the interface, whichever core the sender
+  /// runs on: that of NAPI, which an XDP program's is, too. Returns how many threads there are: none on a virtual interface that has neither such a program
   /// nor receive offload.
   @discardableResult
   public func receiveByThread(onCore core: Int) throws -> Int {

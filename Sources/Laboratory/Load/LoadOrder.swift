@@ -12,15 +12,9 @@ public enum LoadKind: String, CaseIterable, Codable, Sendable {
   case echo
   /// The same with a connection for each.
   case echoClose = "echo-close"
-  /// As many bytes as the server takes.
-  case send
-  /// As many bytes as the server sends.
-  case receive
 
   /// Whether a connection is used once.
   public var isShort: Bool { self == .close || self == .echoClose }
-  /// Whether bytes are counted, not answers.
-  public var isBulk: Bool { self == .send || self == .receive }
 }
 
 /// What fs-load has to do.

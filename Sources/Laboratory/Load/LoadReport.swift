@@ -4,8 +4,6 @@ public struct LoadReport: Codable, Sendable {
   public var seconds = 0.0
   /// Answers in that time, each compared with what it has to be.
   public var answers: UInt64 = 0
-  /// Payload bytes in that time, received or acknowledged; for bulk loads.
-  public var bytes: UInt64 = 0
   /// Answers and connections from the start to the end, warm-up included.
   public var totalAnswers: UInt64 = 0
   /// Connections opened from the start to the end.
@@ -43,8 +41,6 @@ public struct LoadReport: Codable, Sendable {
 
   /// Answers per second.
   public var rate: Double { seconds > 0 ? Double(answers) / seconds : 0 }
-  /// Payload bits per second.
-  public var bitRate: Double { seconds > 0 ? Double(bytes) * 8 / seconds : 0 }
   /// Share of the time in which the generator had work.
   public var load: Double { seconds > 0 ? workSeconds / seconds : 0 }
 }
