@@ -8,7 +8,7 @@ struct BenchmarkOptions: Codable {
   var tiers = Tier.allCases
   /// Rounds of each kind, kernel and fsd in turn.
   var pairs = 5
-  /// Connections at any time, where no bulk is transferred; nil: as many as the scenario has.
+  /// Connections at any time, where no bulk is transferred; nil: as many as keep the server's core busy.
   var connections: Int?
   /// Seconds of each measurement.
   var seconds = 3.0
@@ -42,7 +42,7 @@ struct BenchmarkOptions: Codable {
   func scenarios(_ tier: Tier) -> [Scenario] {
     (chosen.isEmpty ? tier.scenarios : chosen).compactMap(Scenario.named).map { scenario in
       var scenario = scenario
-      if !scenario.isBulk { scenario.connections = connections ?? scenario.connections }
+      if !scenario.isBulk { scenario.ordered = connections }
       return scenario
     }
   }

@@ -30,6 +30,9 @@ extension Report {
     let seconds = String(format: "%g", options.seconds)
     let share = String(format: "%.0f", options.offered * 100)
     let steal = String(format: "%.0f", options.maximumSteal * 100)
+    let connections =
+      options.connections.map { "\($0) connections" }
+      ?? "\(Scenario.shortConnections) short connections, or \(Scenario.keptConnections) that stay,"
     return """
       Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
       server, one worker, and with fsd the engine; core 1 has the client, `Benchmarks/fs-load`, an engine of \
@@ -47,7 +50,7 @@ extension Report {
       machine tells the truth.
       - *veth-native*: as between containers, where nobody makes checksums, and also received on the \
       sender's core; bulk transfers then are packets of 64 KB.
-      - \(options.connections ?? Scenario.connections) connections at any time, which keep the server's core busy.
+      - \(connections) at any time, which keep the server's core busy.
       - Bulk transfers have a client on the kernel's TCP: over a virtual link that is faster than `fs-load`, and \
       so less often the limit.
       - Medians of \(options.pairs) rounds of \(seconds) s each, kernel and fsd in turn, in the order ABBA; \

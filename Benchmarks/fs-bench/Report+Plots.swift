@@ -31,26 +31,34 @@ extension Report {
   /// fsd's rate over the kernel's, and the kernel's CPU over fsd's, as bars: longer is better.
   private func ratios(_ tier: Tier) -> String {
     let left = 330.0
-    let rowHeight = 40.0
-    let values = scenarios(tier).map {
-      (scenario: $0, rate: rateRatio($0, tier), cost: costRatio($0, tier))
+    let rowHeight = 55.0
+    let bars: [(title: String, colour: String, ratio: (Scenario) -> Double?)] = [
+      ("rate, fsd / kernel", Self.fsdColour, { rateRatio($0, tier) }),
+      ("CPU, kernel / fsd", "#555555", { costRatio($0, tier) }),
+      ("the same at equal load", Self.kernelColour, { costRatio($0, tier, atFixedRate: true) }),
+    ]
+    let values = scenarios(tier).map { scenario in
+      // Bulk transfers and pipelined requests are measured at full load only.
+      (scenario.title, bars.prefix(scenario.hasFixedRate ? 3 : 2).map { $0.ratio(scenario) })
     }
-    let greatest = values.flatMap { [$0.rate ?? 0, $0.cost ?? 0] }.max() ?? 1
+    let greatest = values.flatMap(\.1).compactMap { $0 }.max() ?? 1
     let scale = 400 / max(greatest, 1.5)
     let height = 50 + rowHeight * Double(values.count)
     var picture = Picture(width: 800, height: height + 20)
-    picture.bar(left, 10, 10, 10, Self.fsdColour)
-    picture.text(left + 15, 19, "rate, fsd / kernel")
-    picture.bar(left + 160, 10, 10, 10, Self.kernelColour)
-    picture.text(left + 175, 19, "CPU per operation, kernel / fsd")
-    for (row, value) in values.enumerated() {
-      let y = 40 + Double(row) * rowHeight
-      picture.text(left - 10, y + 18, value.scenario.title, anchor: "end")
-      bar(&picture, left, y, value.rate, scale, Self.fsdColour)
-      bar(&picture, left, y + 15, value.cost, scale, Self.kernelColour)
+    for (position, bar) in bars.enumerated() {
+      let x = left + Double(position) * 150
+      picture.bar(x, 10, 10, 10, bar.colour)
+      picture.text(x + 15, 19, bar.title)
     }
     picture.line(left + scale, 30, left + scale, height, "black")
     picture.text(left + scale, height + 14, "1", anchor: "middle")
+    for (row, (title, ratios)) in values.enumerated() {
+      let y = 40 + Double(row) * rowHeight
+      picture.text(left - 10, y + 7.5 * Double(ratios.count) + 3, title, anchor: "end")
+      for (position, ratio) in ratios.enumerated() {
+        bar(&picture, left, y + 15 * Double(position), ratio, scale, bars[position].colour)
+      }
+    }
     return picture.svg
   }
 
@@ -67,11 +75,12 @@ extension Report {
     ratio(valid(scenario, tier, .fsd).map(\.rate), valid(scenario, tier, .kernel).map(\.rate))
   }
 
-  private func costRatio(_ scenario: Scenario, _ tier: Tier) -> Double? {
-    let fixed = scenario.hasFixedRate
-    return ratio(
-      valid(scenario, tier, .kernel, atFixedRate: fixed).map(\.machineCost),
-      valid(scenario, tier, .fsd, atFixedRate: fixed).map(\.machineCost))
+  private func costRatio(
+    _ scenario: Scenario, _ tier: Tier, atFixedRate: Bool = false
+  ) -> Double? {
+    ratio(
+      valid(scenario, tier, .kernel, atFixedRate: atFixedRate).map(\.machineCost),
+      valid(scenario, tier, .fsd, atFixedRate: atFixedRate).map(\.machineCost))
   }
 
   private func ratio(_ above: [Double], _ below: [Double]) -> Double? {

@@ -5,24 +5,26 @@ extension Report {
   /// Medians of everything, a line for each scenario.
   func summary(_ tier: Tier) -> [String] {
     var lines = [
-      "| | | kernel | fsd | fsd / kernel | CPU, us | | | p99, us | | |",
-      "|---|---|---|---|---|---|---|---|---|---|---|",
+      "| | | kernel | fsd | fsd / kernel | CPU, us | | | at equal load | | | p99, us | | |",
+      "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for scenario in scenarios(tier) {
       let rate = comparison(scenario, tier, "%.0f") { $0.rate }
-      let cost = comparison(scenario, tier, "%.2f", atFixedRate: scenario.hasFixedRate) {
-        $0.machineCost
+      let cost = comparison(scenario, tier, "%.2f") { $0.machineCost }
+      var atEqualLoad = [" | | ", " | | "]
+      if scenario.hasFixedRate {
+        atEqualLoad = [
+          comparison(scenario, tier, "%.2f", atFixedRate: true) { $0.machineCost },
+          comparison(scenario, tier, "%.0f", atFixedRate: true) { $0.latency.p99 },
+        ]
       }
-      let latency =
-        scenario.hasFixedRate
-        ? comparison(scenario, tier, "%.0f", atFixedRate: true) { $0.latency.p99 }
-        : " | | "
-      lines.append("| \(scenario.title) | \(scenario.unit) | \(rate) | \(cost) | \(latency) |")
+      let cells = [scenario.title, scenario.unit, rate, cost] + atEqualLoad
+      lines.append("| \(cells.joined(separator: " | ")) |")
     }
     lines += [
       "",
-      "Of CPU and p99: kernel, fsd, and fsd / kernel. CPU is per operation (bulk: per MB) of the "
-        + "whole machine, at equal offered load where there is one.",
+      "Of CPU and p99: kernel, fsd, and fsd / kernel. CPU is per operation (bulk: per MB) of the whole "
+        + "machine, with each at its full load, and with the same load offered to both, as for p99.",
     ]
     return lines
   }

@@ -31,8 +31,8 @@ struct Scenario {
   let program: Program
   /// What fs-load asks of it; none: a client of the kernel's transfers as many bytes as it can.
   var kind: LoadKind?
-  /// Connections at any time.
-  var connections = Self.connections
+  /// Connections at any time; nil: as many as keep the server's core busy.
+  var ordered: Int?
   /// Connections that do nothing meanwhile.
   var idle = 0
   /// Requests sent at once.
@@ -42,6 +42,8 @@ struct Scenario {
   var isBulk: Bool { kind == nil }
   /// Whether a connection is used once.
   var isShort: Bool { kind?.isShort ?? false }
+  /// Connections at any time.
+  var connections: Int { ordered ?? (isShort ? Self.shortConnections : Self.keptConnections) }
   /// Whether latency is measured at a fixed rate, too.
   var hasFixedRate: Bool { !isBulk && pipeline == 1 }
   /// What is counted.
@@ -49,9 +51,12 @@ struct Scenario {
   /// What one operation is, for costs.
   var operation: String { isBulk ? "MB" : isShort ? "connection" : "request" }
 
-  /// As many as keep the server's core busy: with 64 that wait for their answers, client and server take
-  /// turns, and fsd's core is idle for a third of the time.
-  static let connections = 128
+  /// With as many short ones the server's core is busy; with twice as many the kernel answers so late that
+  /// segments are sent again.
+  static let shortConnections = 64
+  /// With half as many that wait for their answers, client and server take turns, and fsd's core is idle for a
+  /// third of the time.
+  static let keptConnections = 128
   /// As many as leave some of 20,000 descriptors, to which the design machine limits a process.
   private static let idleLimit = 19_500
 
@@ -78,16 +83,16 @@ struct Scenario {
       pipeline: 16),
     Scenario(
       name: "receive-1", title: "server sends, 1 stream", program: .echo(.source),
-      connections: 1),
+      ordered: 1),
     Scenario(
       name: "receive-32", title: "server sends, 32 streams", program: .echo(.source),
-      connections: 32),
+      ordered: 32),
     Scenario(
       name: "send-1", title: "server receives, 1 stream", program: .echo(.sink),
-      connections: 1),
+      ordered: 1),
     Scenario(
       name: "send-32", title: "server receives, 32 streams", program: .echo(.sink),
-      connections: 32),
+      ordered: 32),
     Scenario(
       name: "idle", title: "nginx, keep-alive beside 19,500 idle connections", program: .nginx,
       kind: .keepAlive, idle: idleLimit),

@@ -55,7 +55,7 @@ struct Application {
   private var ready: Queue<UInt32>
   /// Nil while the next request follows an answer.
   var arrivals: Arrivals?
-  /// No further request is begun.
+  /// No further request is begun, but those that were due before.
   var isOver = false
   var tally: Tally
 
@@ -92,6 +92,21 @@ struct Application {
       && (order.rate > 0 || activeCount >= order.connections)
   }
 
+  /// When the next of the requests that count is due.
+  var nextDue: UInt64? { arrivals.flatMap { $0.next < tally.end ? $0.next : nil } }
+  /// Whether all that was begun or due is answered.
+  var isDrained: Bool { openingCount + waitingCount == 0 && nextDue == nil }
+
+  /// Counts what was due and is not answered.
+  mutating func countUnanswered() -> Int {
+    var count = openingCount + waitingCount
+    while nextDue != nil {
+      count += 1
+      arrivals?.advance()
+    }
+    return count
+  }
+
   /// Takes all events and does what is due. True when there was anything.
   mutating func run(_ now: UInt64) throws -> Bool {
     let count = try channel.readyCount()
@@ -101,7 +116,7 @@ struct Application {
       taken += 1
     }
     if taken > 0 { channel.release(taken) }
-    let hasBegun = isOver ? false : beginDue(now)
+    let hasBegun = isOver && nextDue == nil ? false : beginDue(now)
     channel.publish()
     return taken > 0 || hasBegun
   }
@@ -128,7 +143,7 @@ struct Application {
 
   private mutating func beginArrivals(_ now: UInt64) -> Bool {
     var hasBegun = false
-    while let due = arrivals?.next, due <= now, channel.hasRoom() {
+    while let due = nextDue, due <= now, channel.hasRoom() {
       if order.kind.isShort {
         guard activeCount < order.connections, open(due) else { break }
       } else {
@@ -178,8 +193,8 @@ struct Application {
 
   /// What a connection does that has nothing under way.
   mutating func goOn(_ slot: UInt32, _ now: UInt64) {
-    if isOver { return }
     if arrivals == nil {
+      if isOver { return }
       if !ask(slot, now) { ready.append(slot) }
     } else {
       ready.append(slot)

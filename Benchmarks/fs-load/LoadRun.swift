@@ -157,7 +157,7 @@ struct LoadRun: ~Copyable {
 
   private mutating func sleep(_ now: UInt64) {
     var until = min(stageEnds, engine.nextDeadline()?.nanoseconds ?? .max)
-    if !application.isOver, let due = application.arrivals?.next { until = min(until, due) }
+    if let due = application.nextDue { until = min(until, due) }
     if mustTransmitSoon { until = min(until, now + 50_000) }
     guard until > now else { return }
     sleeps += 1
@@ -191,16 +191,11 @@ extension LoadRun {
       end.fill(&report, since: start)
       application.isOver = true
       report.open = UInt64(application.activeCount + application.idleCount)
-      // Due in time, and never begun.
-      while let due = application.arrivals?.next, due < application.tally.end {
-        report.unanswered += 1
-        application.arrivals?.advance()
-      }
       // Without it the server would be left with half-open connections, and send again.
       enter(.draining, now, seconds: Self.drainSeconds)
     case .draining:
-      if now >= stageEnds || application.openingCount + application.waitingCount == 0 {
-        unansweredAtEnd = application.openingCount + application.waitingCount
+      if now >= stageEnds || application.isDrained {
+        unansweredAtEnd = application.countUnanswered()
         enter(.lingering, now, seconds: Self.lingerSeconds)
       }
     case .lingering:
@@ -218,9 +213,7 @@ extension LoadRun {
 
   /// Resets what is left, so that the server has done with it, and completes the report.
   private mutating func end() throws {
-    if order.rate > 0 {
-      report.unanswered += UInt64(unansweredAtEnd)
-    }
+    if order.rate > 0 { report.unanswered = UInt64(unansweredAtEnd) }
     let last = try snapshot()
     report.totalCounters = last.counters(since: first)
     let tally = application.tally

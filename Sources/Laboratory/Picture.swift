@@ -47,12 +47,14 @@ public struct Picture {
     pattern.isEmpty ? "" : " stroke-dasharray='\(pattern)'"
   }
 
-  /// Words. `anchor`: start, middle or end.
+  /// Words, with a white edge that keeps lines behind them away. `anchor`: start, middle or end.
   public mutating func text(_ x: Double, _ y: Double, _ text: String, anchor: String = "start") {
     let safe = text.replacingOccurrences(of: "&", with: "&amp;")
       .replacingOccurrences(of: "<", with: "&lt;")
     elements.append(
-      String(format: "<text x='%.1f' y='%.1f' text-anchor='%@'>%@</text>", x, y, anchor, safe))
+      String(
+        format: "<text x='%.1f' y='%.1f' text-anchor='%@' stroke='white' "
+          + "stroke-width='3' paint-order='stroke'>%@</text>", x, y, anchor, safe))
   }
 
   /// The whole file.

@@ -14,7 +14,7 @@ public struct LoadReport: Codable, Sendable {
   public var failures: UInt64 = 0
   /// The first of those, in words.
   public var firstFailure: String?
-  /// Requests that were due and had not been begun, or not been answered a second after the end.
+  /// Requests that were due and had not been answered a second after the end.
   public var unanswered: UInt64 = 0
   /// From the moment when a request was due to the last byte of its answer.
   public var latency = LatencySummary()
