@@ -163,11 +163,14 @@ extension Engine {
     let record = TimeWaitRecord(
       flow: connection.flow, sendNext: connection.sendMaximum,
       receiveNext: connection.receiveNext, recentTimestamp: connection.recentTimestamp,
-      nextHop: connection.nextHop, vlan: connection.vlan,
-      windowField: UInt16(clamping: max(window, 1)), interface: connection.interface,
+      windowField: UInt16(clamping: max(window, 1)),
       hasTimestamps: connection.flags.contains(.timestamps))
     // A FIN of this burst is acknowledged from the record: the connection may be gone by its end.
-    if connection.flags.contains(.acknowledgeNow) { sendAcknowledgement(record, now: now) }
+    if connection.flags.contains(.acknowledgeNow) {
+      sendAcknowledgement(
+        record, to: connection.nextHop, vlan: connection.vlan,
+        interface: Int(connection.interface), now: now)
+    }
     retire(id)
     timeWait.insert(record, now: now)
   }

@@ -95,7 +95,7 @@ extension Engine {
     }
     var initial: SequenceNumber?
     if let id = timeWait.find(flow, hash: hash) {
-      initial = timeWaitSegmentArrives(id, &segment, now: now)
+      initial = timeWaitSegmentArrives(id, &segment, interface: interface, now: now)
       if initial == nil { return .done }
     } else if mayHandOver, configuration.engineCount > 1 {
       let owner = self.owner(of: flow, hash: hash)

@@ -4,7 +4,7 @@ extension Engine {
   /// A segment for a flow in TIME-WAIT. The flow's next initial sequence number when the segment is a
   /// SYN that opens the flow anew, and the record is gone; else nil.
   mutating func timeWaitSegmentArrives(
-    _ id: TimeWaitID, _ segment: inout Segment, now: Instant
+    _ id: TimeWaitID, _ segment: inout Segment, interface: Int, now: Instant
   ) -> SequenceNumber? {
     let record = timeWait.records[id]
     let flags = segment.flags
@@ -30,7 +30,8 @@ extension Engine {
     // Data and FIN are no answers to our answer: only what may be one is limited, as in Linux.
     let mayBeAnswer = end == segment.sequence || flags.contains(.syn)
     if !mayBeAnswer || timeWait.mayAnswer(id, now: now) {
-      sendAcknowledgement(record, now: now)
+      sendAcknowledgement(
+        record, to: segment.sourceMAC, vlan: segment.vlan, interface: interface, now: now)
     }
     return nil
   }
@@ -47,10 +48,12 @@ extension Engine {
   }
 
   /// Acknowledges a segment that came in TIME-WAIT.
-  mutating func sendAcknowledgement(_ record: TimeWaitRecord, now: Instant) {
+  mutating func sendAcknowledgement(
+    _ record: TimeWaitRecord, to nextHop: MACAddress, vlan: UInt16, interface: Int, now: Instant
+  ) {
     var header = OutgoingHeader()
-    header.destinationMAC = record.nextHop
-    header.vlan = record.vlan
+    header.destinationMAC = nextHop
+    header.vlan = vlan
     header.sequence = record.sendNext
     header.acknowledgement = record.receiveNext
     header.flags = .ack
@@ -61,7 +64,7 @@ extension Engine {
         secret.timestampOffset(record.flow.local, record.flow.remote), now: now)
       header.options.timestampEcho = record.recentTimestamp
     }
-    transmit(&header, record.flow, interface: Int(record.interface))
+    transmit(&header, record.flow, interface: interface)
     counters.pureAcknowledgements += 1
   }
 }

@@ -3,35 +3,30 @@ struct TimeWaitID: SlabIndex, BitwiseCopyable {
   var raw: UInt32
 }
 
-/// What remains of a connection for two maximum segment lifetimes after we closed first: 64 bytes.
+/// What remains of a connection for two maximum segment lifetimes after we closed first: 56 bytes. It is only
+/// ever answered, so the way back is that of the segment that comes.
 struct TimeWaitRecord: BitwiseCopyable {
   var flow: Flow
   var sendNext: SequenceNumber
   var receiveNext: SequenceNumber
   var recentTimestamp: UInt32
-  var nextHop: MACAddress
-  var vlan: UInt16
   /// The window field of our acknowledgements, scaled.
   var windowField: UInt16
   /// When the wait ends, in the table's ticks modulo 2^16.
   fileprivate(set) var expiry: UInt16 = 0
   /// When a segment was last answered, likewise.
   fileprivate(set) var answered: UInt16 = 0
-  var interface: UInt8
   var hasTimestamps: Bool
 
   init(
     flow: Flow, sendNext: SequenceNumber, receiveNext: SequenceNumber, recentTimestamp: UInt32,
-    nextHop: MACAddress, vlan: UInt16, windowField: UInt16, interface: UInt8, hasTimestamps: Bool
+    windowField: UInt16, hasTimestamps: Bool
   ) {
     self.flow = flow
     self.sendNext = sendNext
     self.receiveNext = receiveNext
     self.recentTimestamp = recentTimestamp
-    self.nextHop = nextHop
-    self.vlan = vlan
     self.windowField = windowField
-    self.interface = interface
     self.hasTimestamps = hasTimestamps
   }
 

@@ -48,8 +48,7 @@ import Testing
           TimeWaitRecord(
             flow: Flow(local: local, localPort: port, remote: remote, remotePort: 80),
             sendNext: SequenceNumber(0), receiveNext: SequenceNumber(0), recentTimestamp: 0,
-            nextHop: MACAddress(), vlan: NetworkLayer.untagged, windowField: 1, interface: 0,
-            hasTimestamps: false), now: now)
+            windowField: 1, hasTimestamps: false), now: now)
       }
     }
     let second = pair.client.connect(to: remote, port: 80)
