@@ -1,6 +1,6 @@
 /// The congestion control algorithms. The raw value is what the option TCP_CONGESTION of a connection
 /// carries through the command ring, and is part of the ABI.
-public enum CongestionAlgorithm: UInt8, Sendable {
+public enum CongestionAlgorithm: UInt8, BitwiseCopyable, Sendable {
   /// RFC 9438.
   case cubic = 1
   /// RFC 5681 and RFC 6582; "reno" in Linux.

@@ -1,3 +1,4 @@
+import CProcessor
 import FSRing
 
 /// The number of a channel in its engine.
@@ -129,6 +130,12 @@ extension ChannelState {
       unsafe slots[Int(connectWatermark)] = 0
       connectWatermark += 1
     }
+  }
+
+  /// Asks for a slot in the cache; any value may be asked for.
+  @inline(__always)
+  func prefetch(slot: UInt32) {
+    if slot < geometry.slotCount { unsafe fs_prefetch(slots + Int(slot)) }
   }
 
   /// The connection on a slot, if the slot is in range and has one.

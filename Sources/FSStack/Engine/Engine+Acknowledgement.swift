@@ -77,7 +77,8 @@ extension Engine {
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].attempts = 0
-    connections[id].softError = 0
+    let uncommon = connections[id].uncommon
+    if uncommon != .none { uncommonStates[uncommon].softError = 0 }
     connections[id].flags.remove(.persisting)
     if connections[id].pathSearch != .none { pathProbeAcknowledged(id, now: now) }
     let includesFin = connections[id].isFinAcknowledged && !finWasAcknowledged

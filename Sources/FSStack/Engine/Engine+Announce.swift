@@ -30,7 +30,7 @@ extension Engine {
   /// memory: nothing is decided, counted or believed here.
   @inline(__always)
   public mutating func announce(_ frame: UnsafeRawBufferPointer) {
-    guard connections.count > configuration.fewConnections, let flow = unsafe Flow(ofPlain: frame)
+    guard hasManyConnections, let flow = unsafe Flow(ofPlain: frame)
     else {
       return
     }
@@ -43,15 +43,40 @@ extension Engine {
   @inline(__always)
   mutating func prefetchAnnounced() {
     guard !announced.isEmpty else { return }
-    let (connections, flows) = (self.connections, self.flows)
-    let (outputLinks, ownerLinks) = (self.outputLinks, self.ownerLinks)
+    let (connections, flows, rows) = (self.connections, self.flows, self.rows)
     announced.removeAll { hash in
       guard let raw = flows.find(hash, where: { _ in true }) else { return }
       let id = ConnectionID(raw: raw)
       connections.prefetch(id)
-      outputLinks.prefetch(id)
-      ownerLinks.prefetch(id)
+      rows.prefetch(id)
     }
+  }
+
+  /// Whether there are so many connections that most are not in the cache.
+  @inline(__always)
+  var hasManyConnections: Bool { connections.count > configuration.fewConnections }
+
+  /// The same for the next commands of a channel: those from `begin` on, below `end`. First where each slot's
+  /// connection is written, then the connections.
+  @inline(never)
+  func prefetchCommands(_ channel: ChannelID, from begin: UInt32, to end: UInt32) {
+    for position in begin..<end {
+      channels[channel].prefetch(slot: channels[channel].commands.element(at: position).slot)
+    }
+    for position in begin..<end {
+      let slot = channels[channel].commands.element(at: position).slot
+      guard let id = channels[channel].connection(on: slot) else { continue }
+      connections.prefetch(id)
+      rows.prefetch(id)
+    }
+  }
+
+  /// The same for a timer that will fire soon: what is looked at if there is nothing to do, or an
+  /// acknowledgement to send.
+  @inline(__always)
+  func prefetchTimer() {
+    let id = timers.upcoming
+    if id != .none { connections.prefetch(id, bytes: 320) }
   }
 }
 

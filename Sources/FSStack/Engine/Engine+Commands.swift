@@ -15,6 +15,9 @@ extension Engine {
     return executed
   }
 
+  /// Commands whose connections are brought into the cache at a time.
+  private static var lookAhead: UInt32 { 32 }
+
   /// Executes the commands of one channel; returns how many.
   @inline(__always)
   mutating func service(_ channel: ChannelID, now: Instant) -> Int {
@@ -23,7 +26,11 @@ extension Engine {
       return 0
     }
     guard ready > 0 else { return 0 }
+    let looksAhead = hasManyConnections
     for position in 0..<ready {
+      if looksAhead, position % Self.lookAhead == 0 {
+        prefetchCommands(channel, from: position, to: min(position + Self.lookAhead, ready))
+      }
       let command = channels[channel].commands.element(at: position)
       if let violation = execute(command, channel, now: now) {
         violate(channel, violation)
@@ -97,7 +104,7 @@ extension Engine {
       return inquire(command, id, channel, now: now)
     case .handBack:
       guard command.slot < channels[channel].geometry.firstConnectSlot,
-        connections[id].acceptedBy != .max, connections[id].sendHead == .max
+        connections[id].acceptedBy != nil, connections[id].sendHead == .max
       else { return .handBackInvalid }
       guard connections[id].state == .established || connections[id].state == .closeWait else {
         // Dead in the meantime: there is nothing to give to anybody.

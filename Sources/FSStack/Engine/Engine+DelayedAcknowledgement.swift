@@ -153,9 +153,9 @@ extension Engine {
   mutating func acknowledgeGap(_ id: ConnectionID) {
     if connections[id].flags.contains(.acknowledgeNow),
       !connections[id].flags.contains(.selectiveAcknowledgements),
-      connections[id].duplicatesOwed < 3
+      uncommon(id).duplicatesOwed < 3
     {
-      connections[id].duplicatesOwed += 1
+      changeUncommon(id) { $0.duplicatesOwed += 1 }
     }
     acknowledgeSoon(id)
   }

@@ -143,7 +143,7 @@ extension Engine {
 
   private func announce(_ id: ConnectionID, _ event: inout Event) {
     let connection = connections[id]
-    event.listener = connection.acceptedBy
+    event.listener = connection.acceptedBy ?? .max
     event.localHigh = connection.flow.local.high
     event.localLow = connection.flow.local.low
     event.localPort = connection.flow.localPort
@@ -186,7 +186,7 @@ extension Engine {
     }
     if connections[id].flags.contains(.reportFailed) {
       event.flags |= EventFlags.failed
-      event.error = connections[id].error
+      event.error = uncommon(id).error
       connections[id].flags.remove(.reportFailed)
     }
     if connections[id].flags.contains(.reportMoved) {

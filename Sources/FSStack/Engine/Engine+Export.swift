@@ -141,7 +141,7 @@ extension Engine {
       isReadOver: !connection.state.canReceive || connection.flags.contains(.readShut),
       isWriteShut: connection.flags.contains(.finQueued), unread: unreadBytes(id),
       unacknowledged: Array(queued[..<sent]), unsent: Array(queued[sent...]),
-      listener: connection.acceptedBy == .max ? nil : connection.acceptedBy,
+      listener: connection.acceptedBy,
       channel: connection.channel, isOrphan: connection.flags.contains(.orphaned),
       ownedSince: connection.ownedSince)
   }

@@ -77,10 +77,13 @@ extension Engine {
         connections[id].congestion.synchronizedAfterLosses(
           segmentSize: connections[id].segmentSize)
       }
-    } else if connections[id].timedAt != .never {
-      connections[id].roundTrip.sample(now - connections[id].timedAt)
-      connections[id].roundTrip.sampleMinimum(now - connections[id].timedAt, now: now)
+    } else if connections[id].lastSentAt != .never {
+      // Nothing but the SYN has been sent.
+      let roundTrip = now - connections[id].lastSentAt
+      connections[id].roundTrip.sample(roundTrip)
+      connections[id].roundTrip.sampleMinimum(roundTrip, now: now)
     }
+    if connections[id].flags.contains(.passive) { connections[id].lastSentAt = now }
     connections[id].sendUnacknowledged = acknowledgement
     connections[id].sendNext = max(connections[id].sendNext, acknowledgement)
     connections[id].retransmitAt = .never
@@ -96,7 +99,7 @@ extension Engine {
     let announced =
       options.maximumSegmentSize == 0
       ? UInt16(isIPv4 ? 536 : 1220) : max(options.maximumSegmentSize, 48)
-    let limit = connections[id].userSegmentSize
+    let limit = uncommon(id).userSegmentSize
     connections[id].maximumSegmentSize = limit == 0 ? announced : min(announced, limit)
     if options.windowScale != SegmentOptions.absentWindowScale {
       connections[id].sendScale = options.windowScale
@@ -211,8 +214,6 @@ extension Engine {
     if connections[id].sendMaximum != sequence {
       counters.retransmissions += 1
       connections[id].flags.insert(.synchronizeRetransmitted)
-    } else {
-      connections[id].timedAt = now
     }
     connections[id].sendNext = sequence + 1
     connections[id].sendMaximum = sequence + 1
@@ -229,9 +230,8 @@ extension Engine {
     let mtu = interfaces[Int(connection.interface)].mtu
     options.maximumSegmentSize = UInt16(
       clamping: mtu - (connection.flow.local.isIPv4 ? 40 : 60))
-    if connection.userSegmentSize != 0 {
-      options.maximumSegmentSize = min(options.maximumSegmentSize, connection.userSegmentSize)
-    }
+    let limit = uncommon(id).userSegmentSize
+    if limit != 0 { options.maximumSegmentSize = min(options.maximumSegmentSize, limit) }
     // An active open offers everything; a passive one what the SYN offered (RFC 7323).
     let offers = connection.state == .synSent
     if offers || connection.receiveScale != 0 || connection.sendScale != 0 {

@@ -51,7 +51,7 @@ extension Engine {
       // No error ends a synchronized connection, not even those that RFC 9293 calls hard; this
       // deviates from SHLD-26: whoever can guess a number in flight could end any (RFC 5927 section
       // 5.2). If the connection fails by itself, this is why (SHLD-25, MUST-56, MUST-47).
-      connections[id].softError = error
+      changeUncommon(id) { $0.softError = error }
     }
   }
 

@@ -13,7 +13,7 @@ extension Engine {
       connections[id].lifeAt = .never
       return
     }
-    let idle = Interval.seconds(UInt64(connections[id].keepAliveIdle))
+    let idle = Interval.seconds(UInt64(uncommon(id).keepAliveIdle))
     connections[id].lifeAt = isNew ? now + idle : max(connections[id].lastReceivedAt + idle, now)
     armTimers(id)
   }
@@ -32,8 +32,8 @@ extension Engine {
   /// (MUST-26, MUST-27, MUST-28), with segments without data (SHLD-12), and several times, because
   /// one may be lost (MUST-29).
   private mutating func keepAliveTimeout(_ id: ConnectionID, now: Instant) {
-    let idle = Interval.seconds(UInt64(connections[id].keepAliveIdle))
-    let interval = Interval.seconds(UInt64(connections[id].keepAliveInterval))
+    let idle = Interval.seconds(UInt64(uncommon(id).keepAliveIdle))
+    let interval = Interval.seconds(UInt64(uncommon(id).keepAliveInterval))
     if connections[id].hasOutstanding || connections[id].hasUnsent {
       // Another timer asks after the peer.
       connections[id].keepAliveSent = 0
@@ -45,7 +45,7 @@ extension Engine {
       connections[id].lifeAt = connections[id].lastReceivedAt + idle
       return
     }
-    if hasProbedEnough(connections[id], silence: silence) {
+    if hasProbedEnough(id, silence: silence) {
       sendReset(id)
       fail(id, SocketError.timedOut)
       return
@@ -57,11 +57,12 @@ extension Engine {
   }
 
   /// With TCP_USER_TIMEOUT the time decides instead of the number of probes, as in Linux.
-  private func hasProbedEnough(_ connection: Connection, silence: Interval) -> Bool {
-    guard connection.userTimeout > 0 else {
-      return connection.keepAliveSent >= connection.keepAliveProbes
+  private func hasProbedEnough(_ id: ConnectionID, silence: Interval) -> Bool {
+    let options = uncommon(id)
+    guard options.userTimeout > 0 else {
+      return connections[id].keepAliveSent >= options.keepAliveProbes
     }
-    return connection.keepAliveSent > 0
-      && silence >= .milliseconds(UInt64(connection.userTimeout))
+    return connections[id].keepAliveSent > 0
+      && silence >= .milliseconds(UInt64(options.userTimeout))
   }
 }

@@ -22,15 +22,14 @@ extension Engine {
     let size = UInt16(clamping: pathMTU - (flow.local.isIPv4 ? 40 : 60))
     return Connection(
       flow: flow, state: state, receiveScale: Self.windowScale(configuration.receiveBuffer),
-      flags: [],
-      receiveBuffer: min(configuration.initialReceiveBuffer, configuration.receiveBuffer),
-      sendUnacknowledged: initial,
-      sendNext: initial, smallSegmentEnd: initial, sendMaximum: initial, sendQueueEnd: initial + 1,
-      maximumSegmentSize: size, sendHeadSequence: initial + 1, sendCursorSequence: initial + 1,
-      congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)),
-      interface: UInt8(interface), vlan: vlan, nextHop: nextHop, pathSegmentSize: size,
+      flags: [], sendUnacknowledged: initial, sendNext: initial, smallSegmentEnd: initial,
+      sendMaximum: initial, sendQueueEnd: initial + 1, sendHeadSequence: initial + 1,
+      sendCursorSequence: initial + 1, maximumSegmentSize: size, pathSegmentSize: size,
+      lastSentAt: now, lastReceivedAt: now,
       timestampOffset: secret.timestampOffset(flow.local, flow.remote),
-      lastSentAt: now, lastReceivedAt: now)
+      receiveBuffer: min(configuration.initialReceiveBuffer, configuration.receiveBuffer),
+      nextHop: nextHop, vlan: vlan, interface: UInt8(interface),
+      congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)))
   }
 
   /// The smallest shift with which the window field can express the buffer (RFC 7323 section 2).
@@ -52,8 +51,11 @@ extension Engine {
     connections[id].retransmitAt = .never
     connections[id].acknowledgeAt = .never
     connections[id].lifeAt = .never
-    connections[id].pushAt = .never
-    connections[id].pacer.stopWaiting()
+    let uncommon = connections[id].uncommon
+    if uncommon != .none {
+      uncommonStates[uncommon].pushAt = .never
+      uncommonStates[uncommon].pacer.stopWaiting()
+    }
     reassembly.removeAll(&connections[id].reassembly)
     endRecovery(id)
     if connections[id].receiveRate != .none {
@@ -75,7 +77,7 @@ extension Engine {
       ownerLinks.remove(id, from: &listeners.endpoints[endpoint].pending)
       listeners.endpoints[endpoint].pendingCount -= 1
     }
-    connections[id].endpoint = .none
+    connections[id].origin = .opened
   }
 
   /// The connection is over in good order, or nobody needs to know.
@@ -108,7 +110,7 @@ extension Engine {
       forget(id)
       return
     }
-    connections[id].error = error
+    changeUncommon(id) { $0.error = error }
     connections[id].flags.insert(.reportFailed)
     markDirty(id)
   }
@@ -153,6 +155,7 @@ extension Engine {
       channels[channel].connectionCount -= 1
       releaseIfOver(channel)
     }
+    endUncommon(id)
     connections.free(id)
   }
 

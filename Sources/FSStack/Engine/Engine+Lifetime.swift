@@ -18,13 +18,13 @@ extension Engine {
   func isExhausted(_ id: ConnectionID, now: Instant) -> Bool {
     let connection = connections[id]
     if connection.state >= .established, connection.flags.contains(.persisting) {
-      return isProbedEnough(connection, now: now)
+      return isProbedEnough(id, now: now)
     }
     // Not before something was sent again, as in Linux.
-    if connection.attempts > 1, hasUserTimeoutPassed(connection, now: now) { return true }
+    if connection.attempts > 1, hasUserTimeoutPassed(id, now: now) { return true }
     switch connection.state {
     case .synSent:
-      let limit = connection.synchronizeRetries
+      let limit = uncommon(id).synchronizeRetries
       return connection.attempts > (limit == 0 ? Self.synchronizeRetries : limit)
     case .synReceived:
       return connection.attempts > Self.synchronizeAcknowledgementRetries
@@ -33,7 +33,7 @@ extension Engine {
       let isOrphan = connection.flags.contains(.orphaned)
       // The time counts, not the number: timeouts may be shorter than 200 ms when a user timeout
       // cuts them (Linux's tcp_model_timeout).
-      guard connection.userTimeout == 0 else { return false }
+      guard uncommon(id).userTimeout == 0 else { return false }
       let limit = Self.modelTimeout(isOrphan ? Self.orphanRetries : Self.retries)
       return connection.unacknowledgedSince != .never
         && now - connection.unacknowledgedSince >= limit
@@ -43,8 +43,9 @@ extension Engine {
   /// A closed window: as long as the peer answers it is alive (MUST-37), and `attempts` begins anew
   /// with each answer. But an orphan has nobody to wait for it once the probes are two minutes
   /// apart, and a user timeout counts whether there are answers or not.
-  private func isProbedEnough(_ connection: Connection, now: Instant) -> Bool {
-    if hasUserTimeoutPassed(connection, now: now) { return true }
+  private func isProbedEnough(_ id: ConnectionID, now: Instant) -> Bool {
+    let connection = connections[id]
+    if hasUserTimeoutPassed(id, now: now) { return true }
     guard connection.flags.contains(.orphaned) else {
       return UInt32(connection.attempts) > Self.retries
     }
@@ -54,9 +55,10 @@ extension Engine {
 
   /// TCP_USER_TIMEOUT: the time since the oldest unacknowledged data was sent, or since a closed window
   /// was first probed (MUST-21).
-  private func hasUserTimeoutPassed(_ connection: Connection, now: Instant) -> Bool {
-    connection.userTimeout > 0 && connection.unacknowledgedSince != .never
-      && now - connection.unacknowledgedSince >= .milliseconds(UInt64(connection.userTimeout))
+  private func hasUserTimeoutPassed(_ id: ConnectionID, now: Instant) -> Bool {
+    let timeout = uncommon(id).userTimeout
+    return timeout > 0 && connections[id].unacknowledgedSince != .never
+      && now - connections[id].unacknowledgedSince >= .milliseconds(UInt64(timeout))
   }
 
   /// The time after which so many doublings of 200 ms, none longer than 120 s, have passed.
@@ -73,11 +75,9 @@ extension Engine {
   /// A retransmission timer that has expired once expires again when the user timeout is over, not
   /// long after it (Linux's tcp_clamp_rto_to_user_timeout).
   mutating func clampToUserTimeout(_ id: ConnectionID, now: Instant) {
-    guard connections[id].userTimeout > 0, connections[id].unacknowledgedSince != .never else {
-      return
-    }
-    let end =
-      connections[id].unacknowledgedSince + .milliseconds(UInt64(connections[id].userTimeout))
+    let timeout = uncommon(id).userTimeout
+    guard timeout > 0, connections[id].unacknowledgedSince != .never else { return }
+    let end = connections[id].unacknowledgedSince + .milliseconds(UInt64(timeout))
     connections[id].retransmitAt = min(
       connections[id].retransmitAt, max(end, now + .milliseconds(1)))
     armTimers(id)
@@ -89,7 +89,7 @@ extension Engine {
       abort(id)
     } else {
       // What routers said of it in the meantime is the better reason.
-      let reason = connections[id].softError
+      let reason = uncommon(id).softError
       fail(id, reason != 0 ? reason : SocketError.timedOut)
     }
   }
@@ -122,7 +122,7 @@ extension Engine {
   /// An orphan waits for the peer's FIN only so long: Linux's tcp_fin_timeout, or TCP_LINGER2. False:
   /// not at all, and the connection is gone.
   mutating func awaitFinish(_ id: ConnectionID, now: Instant) -> Bool {
-    let seconds = connections[id].finishTimeout
+    let seconds = uncommon(id).finishTimeout
     guard seconds >= 0 else {
       abort(id)
       return false

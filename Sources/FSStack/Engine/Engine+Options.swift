@@ -28,31 +28,33 @@ extension Engine {
     case (Level.socket, 47):  // SO_MAX_PACING_RATE, bytes per second; all ones for no limit
       setMaximumPacingRate(id, UInt32(bitPattern: value))
     case (Level.tcp, 4):  // TCP_KEEPIDLE
-      connections[id].keepAliveIdle = UInt16(max(1, min(value, 32767)))
+      changeUncommon(id) { $0.keepAliveIdle = UInt16(max(1, min(value, 32767))) }
       armKeepAlive(id, now: now)
     case (Level.tcp, 5):  // TCP_KEEPINTVL
-      connections[id].keepAliveInterval = UInt16(max(1, min(value, 32767)))
+      changeUncommon(id) { $0.keepAliveInterval = UInt16(max(1, min(value, 32767))) }
     case (Level.tcp, 6):  // TCP_KEEPCNT
-      connections[id].keepAliveProbes = UInt8(max(1, min(value, 127)))
+      changeUncommon(id) { $0.keepAliveProbes = UInt8(max(1, min(value, 127))) }
     case (Level.tcp, 7):  // TCP_SYNCNT
-      connections[id].synchronizeRetries = UInt8(max(1, min(value, 127)))
+      changeUncommon(id) { $0.synchronizeRetries = UInt8(max(1, min(value, 127))) }
     case (Level.tcp, 8):  // TCP_LINGER2; beyond Linux's TCP_FIN_TIMEOUT_MAX it is that
-      connections[id].finishTimeout = value < 0 ? -1 : Int16(min(value, 120))
+      changeUncommon(id) { $0.finishTimeout = value < 0 ? -1 : Int16(min(value, 120)) }
     case (Level.tcp, 18):  // TCP_USER_TIMEOUT, milliseconds
-      connections[id].userTimeout = UInt32(max(0, value))
+      changeUncommon(id) { $0.userTimeout = UInt32(max(0, value)) }
     case (Level.tcp, 13):  // TCP_CONGESTION, as a `CongestionAlgorithm`
       if let algorithm = UInt8(exactly: value).flatMap(CongestionAlgorithm.init(rawValue:)) {
         connections[id].congestion.select(algorithm)
       }
     case (Level.tcp, 2):
       // TCP_MAXSEG, zero for none; before the SYN it is what that announces, too
-      connections[id].userSegmentSize = 0
-      guard value > 0 else { return }
+      guard value > 0 else {
+        changeUncommon(id) { $0.userSegmentSize = 0 }
+        return
+      }
       let size = UInt16(max(88, min(value, 32767)))
-      connections[id].userSegmentSize = size
+      changeUncommon(id) { $0.userSegmentSize = size }
       connections[id].maximumSegmentSize = min(connections[id].maximumSegmentSize, size)
     case (Level.tcp, 25):  // TCP_NOTSENT_LOWAT; zero is Linux's tcp_notsent_lowat, no mark
-      connections[id].unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value)
+      changeUncommon(id) { $0.unsentLowWater = value == 0 ? .max : UInt32(bitPattern: value) }
       markDirty(id)
     case (Level.tcp, 12):  // TCP_QUICKACK
       setQuickAcknowledgement(id, value != 0)
@@ -63,7 +65,7 @@ extension Engine {
     case (Level.socket, 18):  // SO_RCVLOWAT
       setReceiveLowWater(id, UInt32(max(value, 0)))
     case (Level.tcp, 10):  // TCP_WINDOW_CLAMP; Linux's least is half of SOCK_MIN_RCVBUF
-      connections[id].windowClamp = value == 0 ? .max : max(UInt32(max(value, 0)), 1152)
+      changeUncommon(id) { $0.windowClamp = value == 0 ? .max : max(UInt32(max(value, 0)), 1152) }
     case (Level.ip, 1), (Level.ipv6, 67):  // IP_TOS, IPV6_TCLASS (MUST-48, SHLD-21), not ECN
       connections[id].trafficClass = UInt8(truncatingIfNeeded: value) & 0xfc
     case (Level.ip, 2), (Level.ipv6, 16):  // IP_TTL, IPV6_UNICAST_HOPS

@@ -37,10 +37,16 @@ extension Engine {
       guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
       counters.pureAcknowledgements += 1
     }
-    while connections[id].duplicatesOwed > 0 {
+    return connections[id].uncommon == .none || sendDuplicates(id, now: now)
+  }
+
+  /// Sends the acknowledgements that a peer counts. False: no free frame.
+  private mutating func sendDuplicates(_ id: ConnectionID, now: Instant) -> Bool {
+    let state = connections[id].uncommon
+    while uncommonStates[state].duplicatesOwed > 0 {
       let sequence = connections[id].acknowledgementSequence
       guard transmit(id, at: sequence, length: 0, flags: .ack, now: now) else { return false }
-      connections[id].duplicatesOwed -= 1
+      uncommonStates[state].duplicatesOwed -= 1
       counters.pureAcknowledgements += 1
     }
     return true
@@ -106,7 +112,8 @@ extension Engine {
       if length < Int(connections[id].segmentSize) { connections[id].flags.remove(.pushNow) }
     }
     connections[id].flags.remove(.pushNow)
-    connections[id].pushAt = .never
+    let state = connections[id].uncommon
+    if state != .none { uncommonStates[state].pushAt = .never }
     return true
   }
 
@@ -126,7 +133,7 @@ extension Engine {
     if connections[id].recovery != .none {
       recoveries[connections[id].recovery].reduction.transmitted(UInt32(end - sequence))
     }
-    if connections[id].unsentLowWater != .max { reportUnsent(id) }
+    if uncommon(id).unsentLowWater != .max { reportUnsent(id) }
     if length > 0, length < Int(connections[id].segmentSize) {
       connections[id].smallSegmentEnd = sequence + UInt32(length)
     }
@@ -179,8 +186,8 @@ extension Engine {
   /// A partial segment waits for an acknowledgement (Nagle) or for more bytes (TCP_CORK, MSG_MORE:
   /// 200 ms at most, as in Linux: MUST-60, MAY-15).
   private mutating func holdPartial(_ id: ConnectionID, now: Instant) {
-    if !connections[id].flags.isDisjoint(with: [.cork, .more]), connections[id].pushAt == .never {
-      connections[id].pushAt = now + .milliseconds(200)
+    if !connections[id].flags.isDisjoint(with: [.cork, .more]), uncommon(id).pushAt == .never {
+      changeUncommon(id) { $0.pushAt = now + .milliseconds(200) }
       armTimers(id)
     }
     if !connections[id].hasOutstanding { persistIfSmall(id, now: now) }

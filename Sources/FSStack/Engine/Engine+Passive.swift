@@ -62,8 +62,8 @@ extension Engine {
     if open.isRetransmitted { connection.flags.insert(.synchronizeRetransmitted) }
     connection.attempts = open.attempts
     connection.tally.segmentsOut = 1
-    connection.timedAt = open.sentAt
-    connection.endpoint = open.endpoint
+    connection.lastSentAt = open.sentAt
+    connection.origin = .waiting(at: open.endpoint)
     connection.sendNext = open.initial + 1
     connection.sendMaximum = open.initial + 1
     connection.receiveNext = open.offer.sequence + 1
@@ -109,10 +109,9 @@ extension Engine {
     let acceptor = listeners.acceptors[acceptorID]
     guard let slot = channels[acceptor.channel].assignSlot(to: id) else { return false }
     if acceptor.isRemote { counters.acceptsRemote += 1 } else { counters.acceptsLocal += 1 }
-    connections[id].endpoint = .none
+    connections[id].origin = .accepted(by: acceptor.listener)
     connections[id].channel = acceptor.channel
     connections[id].slot = slot
-    connections[id].acceptedBy = acceptor.listener
     connections[id].ownedSince = now
     channels[acceptor.channel].connectionCount += 1
     markDirty(id)
@@ -138,9 +137,10 @@ extension Engine {
 
   /// An acceptor gives a connection back that no one has taken: it waits for another.
   mutating func handBack(_ id: ConnectionID, now: Instant) {
-    let listener = connections[id].acceptedBy
     let channel = connections[id].channel
-    guard let acceptor = listeners.find(listener, channel), takeBack(id) else {
+    guard let listener = connections[id].acceptedBy,
+      let acceptor = listeners.find(listener, channel), takeBack(id)
+    else {
       // The listener is gone, or there is no room for the bytes that have already come.
       releaseSlot(id)
       abort(id)
@@ -152,7 +152,7 @@ extension Engine {
     channels[channel].connectionCount -= 1
     connections[id].channel = .none
     connections[id].flags.subtract([.announced, .reportFinished])
-    connections[id].endpoint = endpoint
+    connections[id].origin = .waiting(at: endpoint)
     if assign(id, from: endpoint, now: now) {
       drainReassembly(id, now: now)
     } else {

@@ -36,7 +36,7 @@ extension Engine {
     }
     if start != connections[id].receiveNext {
       counters.outOfOrder += 1
-      connections[id].tally.outOfOrderIn &+= 1
+      changeUncommon(id) { $0.outOfOrderIn &+= 1 }
     }
     guard bytes.count > 0 || finished else {
       acknowledgeGap(id)
@@ -70,7 +70,8 @@ extension Engine {
   private func advance(_ id: ConnectionID, by count: Int) {
     let old = connections[id].receiveNext
     connections[id].receiveNext = old + UInt32(count)
-    if count > 0 { connections[id].duplicatesOwed = 0 }
+    let uncommon = connections[id].uncommon
+    if count > 0, uncommon != .none { uncommonStates[uncommon].duplicatesOwed = 0 }
     reassembly.pass(&connections[id].reassembly, from: old, to: connections[id].receiveNext)
   }
 
@@ -88,11 +89,11 @@ extension Engine {
   func reportDuplicate(_ id: ConnectionID, _ left: SequenceNumber, _ right: SequenceNumber) {
     guard connections[id].flags.contains(.selectiveAcknowledgements) else { return }
     var block = SACKBlock(left: left, right: right)
-    let known = connections[id].duplicateBlock
+    let known = uncommon(id).duplicateBlock
     if connections[id].flags.contains(.reportDuplicate), known.left <= right, left <= known.right {
       block = SACKBlock(left: min(known.left, left), right: max(known.right, right))
     }
-    connections[id].duplicateBlock = block
+    changeUncommon(id) { $0.duplicateBlock = block }
     connections[id].flags.insert(.reportDuplicate)
     enterQuickMode(id)
   }

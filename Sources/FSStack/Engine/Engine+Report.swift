@@ -25,12 +25,11 @@ extension Engine {
     var report = ConnectionReport()
     report.state = connection.state.linuxNumber
     describe(connection, in: &report, now: now)
-    describeSender(connection, in: &report)
+    describeSender(id, connection, in: &report)
     describeReceiver(connection, in: &report)
-    describeTally(connection.tally, in: &report, now: now)
+    describeTally(connection.tally, uncommon(id), in: &report, now: now)
     report.bytesSent =
-      connection.tally.bytesAcknowledged + UInt64(connection.bytesInFlight)
-      + connection.tally.bytesRetransmitted
+      report.bytesAcknowledged + UInt64(connection.bytesInFlight) + report.bytesRetransmitted
     return report
   }
 
@@ -53,7 +52,9 @@ extension Engine {
       clamping: (now - connection.lastReceivedAt).nanoseconds / 1_000_000)
   }
 
-  private func describeSender(_ connection: Connection, in report: inout ConnectionReport) {
+  private func describeSender(
+    _ id: ConnectionID, _ connection: Connection, in report: inout ConnectionReport
+  ) {
     let segmentSize = connection.segmentSize
     report.sendSegmentSize = segmentSize
     report.retransmissionTimeout = microseconds(connection.roundTrip.current.nanoseconds)
@@ -68,9 +69,9 @@ extension Engine {
     report.unsentBytes = connection.unsentBytes
     report.sendWindow = connection.sendWindow
     report.congestionAlgorithm = connection.congestion.algorithm.rawValue
-    report.pacingRate = pacingRate(connection)
-    report.maximumPacingRate =
-      connection.pacer.isOn ? UInt64(connection.pacer.maximumRate) : .max
+    report.pacingRate = pacingRate(id)
+    let pacer = uncommon(id).pacer
+    report.maximumPacingRate = pacer.isOn ? UInt64(pacer.maximumRate) : .max
   }
 
   private func describeRecovery(_ connection: Connection, in report: inout ConnectionReport) {
@@ -107,20 +108,21 @@ extension Engine {
   }
 
   private func describeTally(
-    _ tally: ConnectionTally, in report: inout ConnectionReport, now: Instant
+    _ tally: ConnectionTally, _ uncommon: UncommonState, in report: inout ConnectionReport,
+    now: Instant
   ) {
     let clock = milliseconds(now)
     report.lastDataSent = clock &- tally.dataSentAt
     report.lastDataReceived = clock &- tally.dataReceivedAt
-    report.totalRetransmitted = tally.segmentsRetransmitted
+    report.totalRetransmitted = uncommon.segmentsRetransmitted
     report.bytesAcknowledged = tally.bytesAcknowledged
     report.bytesReceived = tally.bytesReceived
-    report.bytesRetransmitted = tally.bytesRetransmitted
+    report.bytesRetransmitted = uncommon.bytesRetransmitted
     report.segmentsOut = tally.segmentsOut
     report.segmentsIn = tally.segmentsIn
     report.dataSegmentsOut = tally.dataSegmentsOut
     report.dataSegmentsIn = tally.dataSegmentsIn
-    report.outOfOrderIn = tally.outOfOrderIn
+    report.outOfOrderIn = uncommon.outOfOrderIn
   }
 
   private func microseconds(_ nanoseconds: UInt64) -> UInt32 {

@@ -171,7 +171,7 @@ extension Engine {
   /// Linux (tcp_write_wakeup): a segment with an acceptable number.
   private mutating func sendUrgentProbe(_ id: ConnectionID, now: Instant) -> Bool {
     guard connections[id].flags.contains(.urgentQueued),
-      (1...0xffff).contains(connections[id].sendUrgent - connections[id].sendUnacknowledged)
+      (1...0xffff).contains(uncommon(id).sendUrgent - connections[id].sendUnacknowledged)
     else { return true }
     let sequence = connections[id].sendUnacknowledged
     return transmit(id, at: sequence, length: 0, flags: .ack, now: now)

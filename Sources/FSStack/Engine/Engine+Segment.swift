@@ -159,8 +159,8 @@ extension Engine {
   /// each other's must not do so for ever, and a limit for all would be a side channel
   /// (CVE-2016-5696).
   mutating func challenge(_ id: ConnectionID, now: Instant) {
-    guard now - connections[id].lastChallengeAt >= .milliseconds(500) else { return }
-    connections[id].lastChallengeAt = now
+    guard now - uncommon(id).lastChallengeAt >= .milliseconds(500) else { return }
+    changeUncommon(id) { $0.lastChallengeAt = now }
     counters.challengeAcknowledgements += 1
     acknowledgeSoon(id)
   }

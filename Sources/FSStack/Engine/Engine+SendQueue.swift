@@ -102,7 +102,7 @@ extension Engine {
   /// is unsent.
   mutating func reportUnsent(_ id: ConnectionID) {
     let unsent = UInt64(connections[id].unsentBytes)
-    if unsent * 2 < UInt64(connections[id].unsentLowWater) { markDirty(id) }
+    if unsent * 2 < UInt64(uncommon(id).unsentLowWater) { markDirty(id) }
   }
 
   private func freeSendHead(_ id: ConnectionID, _ record: SendChunk) {

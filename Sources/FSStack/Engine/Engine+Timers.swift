@@ -3,9 +3,12 @@
 extension Engine {
   /// Lets time pass: runs every timer that is due.
   public mutating func advance(to now: Instant) {
+    let looksAhead = hasManyConnections
     while let id = timers.next(by: now) {
+      if looksAhead { prefetchTimer() }
       run(id, now: now)
-      if connections.isAllocated(id), connections[id].state != .closed { armTimers(id) }
+      // What has ended is closed, also when nothing but its place is left.
+      if connections[id].state != .closed { armTimers(id) }
     }
     timeWait.expire(now: now)
     moved.expire(now: now)
@@ -24,16 +27,21 @@ extension Engine {
 
   private mutating func run(_ id: ConnectionID, now: Instant) {
     if connections[id].acknowledgeAt <= now { acknowledgementTimeout(id) }
-    if connections[id].pushAt <= now {
-      connections[id].pushAt = .never
+    if connections[id].uncommon != .none { runUncommon(id, now: now) }
+    if connections[id].retransmitAt <= now {
+      retransmissionTimerExpired(id, now: now)
+      guard connections[id].state != .closed else { return }
+    }
+    if connections[id].lifeAt <= now { lifeTimeout(id, now: now) }
+  }
+
+  private mutating func runUncommon(_ id: ConnectionID, now: Instant) {
+    let state = connections[id].uncommon
+    if uncommonStates[state].pushAt <= now {
+      uncommonStates[state].pushAt = .never
       connections[id].flags.insert(.pushNow)
       scheduleOutput(id)
     }
-    if connections[id].pacer.deadline <= now { resumeAfterPause(id) }
-    if connections[id].retransmitAt <= now {
-      retransmissionTimerExpired(id, now: now)
-      guard connections.isAllocated(id), connections[id].state != .closed else { return }
-    }
-    if connections[id].lifeAt <= now { lifeTimeout(id, now: now) }
+    if uncommonStates[state].pacer.deadline <= now { resumeAfterPause(id) }
   }
 }

@@ -65,8 +65,10 @@ extension Engine {
       dataSent(id, clock: clock)
     }
     if sequence < connections[id].sendMaximum {
-      connections[id].tally.segmentsRetransmitted &+= 1
-      connections[id].tally.bytesRetransmitted &+= UInt64(length)
+      changeUncommon(id) {
+        $0.segmentsRetransmitted &+= 1
+        $0.bytesRetransmitted &+= UInt64(length)
+      }
     }
   }
 
@@ -113,7 +115,7 @@ extension Engine {
     guard limit > 0 else { return }
     var count = 0
     if connections[id].flags.contains(.reportDuplicate) {
-      header.options.sackBlocks[0] = connections[id].duplicateBlock
+      header.options.sackBlocks[0] = uncommon(id).duplicateBlock
       connections[id].flags.remove(.reportDuplicate)
       count = 1
     }

@@ -13,10 +13,10 @@ extension Engine {
     let pointer = UInt32(segment.urgentPointer)
     let mark = segment.sequence + (pointer > 0 ? pointer - 1 : 0)
     guard mark >= connections[id].receiveNext else { return }
-    if connections[id].flags.contains(.urgentAhead), mark <= connections[id].receiveUrgent {
+    if connections[id].flags.contains(.urgentAhead), mark <= uncommon(id).receiveUrgent {
       return
     }
-    connections[id].receiveUrgent = mark
+    changeUncommon(id) { $0.receiveUrgent = mark }
     connections[id].flags.insert([.urgentAhead, .urgentKnown, .reportUrgent])
     // The application learns of it also when it advances (MUST-32), and before its bytes come.
     markDirty(id)
@@ -29,7 +29,7 @@ extension Engine {
     // RCV.NXT counts the FIN, too.
     let end = connection.receiveNext - (connection.state.canReceive ? UInt32(0) : 1)
     event.flags |= EventFlags.urgent
-    event.urgentDistance = connection.receiveUrgent - end
+    event.urgentDistance = uncommon(id).receiveUrgent - end
     connections[id].flags.remove(.reportUrgent)
   }
 
@@ -37,7 +37,7 @@ extension Engine {
   @inline(__always)
   func passUrgent(_ id: ConnectionID) {
     if connections[id].flags.contains(.urgentAhead),
-      connections[id].receiveNext > connections[id].receiveUrgent
+      connections[id].receiveNext > uncommon(id).receiveUrgent
     {
       connections[id].flags.remove(.urgentAhead)
     }
@@ -46,14 +46,15 @@ extension Engine {
   /// Bytes were taken back from an application: the next must learn of a mark among them.
   func takeBackUrgent(_ id: ConnectionID) {
     guard connections[id].flags.contains(.urgentKnown),
-      connections[id].receiveUrgent >= connections[id].receiveNext
+      uncommon(id).receiveUrgent >= connections[id].receiveNext
     else { return }
     connections[id].flags.insert([.urgentAhead, .reportUrgent])
   }
 
   /// The application has queued an urgent byte, the last one of the queue.
   mutating func queueUrgent(_ id: ConnectionID) {
-    connections[id].sendUrgent = connections[id].sendQueueEnd
+    let end = connections[id].sendQueueEnd
+    changeUncommon(id) { $0.sendUrgent = end }
     connections[id].flags.insert(.urgentQueued)
     // The peer is told at once, even if its window does not let the byte itself go out.
     acknowledgeSoon(id)
@@ -61,7 +62,7 @@ extension Engine {
 
   /// SND.UNA has moved.
   func urgentAcknowledged(_ id: ConnectionID) {
-    if connections[id].sendUrgent <= connections[id].sendUnacknowledged {
+    if uncommon(id).sendUrgent <= connections[id].sendUnacknowledged {
       connections[id].flags.remove(.urgentQueued)
     }
   }
@@ -71,7 +72,7 @@ extension Engine {
   @inline(never)
   func setUrgent(_ id: ConnectionID, _ header: inout OutgoingHeader) {
     let connection = connections[id]
-    let distance = connection.sendUrgent - header.sequence
+    let distance = uncommon(id).sendUrgent - header.sequence
     guard distance > 0 else { return }
     if distance <= 0xffff {
       header.urgentPointer = UInt16(distance)

@@ -6,7 +6,7 @@ extension Engine {
   /// Bytes that the application's buffer has room for; none as long as it does not read (MAY-8).
   func receiveSpace(_ id: ConnectionID) -> UInt32 {
     let unread = connections[id].unreadBytes
-    let buffer = min(connections[id].receiveBuffer, connections[id].windowClamp)
+    let buffer = min(connections[id].receiveBuffer, uncommon(id).windowClamp)
     var space = buffer > unread ? buffer - unread : 0
     let channel = connections[id].channel
     if channel != .none {

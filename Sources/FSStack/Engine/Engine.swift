@@ -35,9 +35,12 @@ public struct Engine: ~Copyable {
   let pathSearches: Slab<PathSearchID, PathSearch>
   let records: TransmitRecords
   let recoveries: Slab<LossRecoveryID, LossRecovery>
+  let uncommonStates: Slab<UncommonStateID, UncommonState>
 
   /// Connections that their applications have closed, and that go on.
   var orphanCount = 0
+  /// What `outputLinks`, `ownerLinks` and `timers` keep of each connection.
+  let rows: LinkRows<ConnectionID>
   /// Connections that may have something to send at the end of the burst.
   let outputLinks: LinkTable<ConnectionID>
   var output = ListHead<ConnectionID>()
@@ -84,7 +87,8 @@ public struct Engine: ~Copyable {
     timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
     listeners = ListenTable(
       capacity: configuration.maximumListeners, acceptorCapacity: configuration.maximumAcceptors)
-    timers = TimerWheel(capacity: capacity, now: now)
+    rows = LinkRows(capacity: capacity)
+    timers = TimerWheel(rows: rows, now: now)
     reassembly = ReassemblyBuffers(
       capacity: configuration.maximumReassembly, queues: capacity, secret: secret)
     receiveRates = Slab(capacity: capacity)
@@ -94,9 +98,10 @@ public struct Engine: ~Copyable {
     records = TransmitRecords(
       shared: configuration.maximumTransmitRecords, connections: capacity)
     recoveries = Slab(capacity: capacity)
-    outputLinks = LinkTable(capacity: capacity)
+    uncommonStates = Slab(capacity: capacity)
+    outputLinks = LinkTable(column: 0, of: rows)
     pathLinks = LinkTable(capacity: capacity)
-    ownerLinks = LinkTable(capacity: capacity)
+    ownerLinks = LinkTable(column: 1, of: rows)
     channels = Slab(capacity: configuration.maximumChannels)
   }
 
@@ -120,9 +125,9 @@ public struct Engine: ~Copyable {
     pathSearches.deallocate()
     records.deallocate()
     recoveries.deallocate()
-    outputLinks.deallocate()
+    uncommonStates.deallocate()
+    rows.deallocate()
     pathLinks.deallocate()
-    ownerLinks.deallocate()
     channels.deallocate()
   }
 
@@ -146,9 +151,16 @@ public struct Engine: ~Copyable {
     if !outputLinks.contains(id) { outputLinks.append(id, to: &output) }
   }
 
+  /// The earliest of a connection's timers.
+  @inline(__always)
+  func deadline(of id: ConnectionID) -> Instant {
+    let (deadline, uncommon) = (connections[id].nextDeadline, connections[id].uncommon)
+    return uncommon == .none ? deadline : min(deadline, uncommonStates[uncommon].nextDeadline)
+  }
+
   /// Lets the timer wheel know of the connection's earliest deadline.
   @inline(__always)
   mutating func armTimers(_ id: ConnectionID) {
-    timers.arm(id, at: connections[id].nextDeadline)
+    timers.arm(id, at: deadline(of: id))
   }
 }

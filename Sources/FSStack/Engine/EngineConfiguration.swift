@@ -21,7 +21,7 @@ public struct EngineConfiguration: Sendable {
   /// How long such a connection waits for the peer's FIN (Linux's tcp_fin_timeout).
   public var finishTimeout = Interval.seconds(60)
   /// Up to so many open connections everything that is in use is in the processor's cache anyway, and
-  /// `Engine.announce` does nothing.
+  /// nothing is asked for before it is needed: `Engine.announce` does nothing.
   public var fewConnections: UInt32 = 512
   /// Channels that it can serve.
   public var maximumChannels = 1024

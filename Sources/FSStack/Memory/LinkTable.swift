@@ -1,5 +1,3 @@
-import CProcessor
-
 /// The ends of one list whose links are in a `LinkTable`.
 struct ListHead<Index: SlabIndex & BitwiseCopyable>: BitwiseCopyable {
   var first: Index = .none
@@ -18,58 +16,69 @@ struct LinkTable<Index: SlabIndex & BitwiseCopyable> {
     var next: UInt32
   }
 
-  private let links: UnsafeMutablePointer<Links>
+  private let base: UnsafeMutablePointer<Links>
+  /// Base-2 logarithm of the distance of two elements' links.
+  private let shift: Int
 
+  /// A table in memory of its own.
   init(capacity: Int) {
-    unsafe links = LargeMemory.allocate(capacity)
-    unsafe links.initialize(repeating: Links(previous: 0, next: 0), count: capacity)
+    unsafe base = LargeMemory.allocate(capacity)
+    unsafe base.initialize(repeating: Links(previous: 0, next: 0), count: capacity)
+    shift = 0
   }
 
-  /// Frees the memory.
+  /// A table that is one column of rows. They are the owner's to free.
+  init(column: Int, of rows: LinkRows<Index>) {
+    unsafe base = rows.column(column)
+    shift = LinkRows<Index>.shift
+  }
+
+  /// Frees memory of its own.
   func deallocate() {
-    unsafe links.deallocate()
+    if shift == 0 { unsafe base.deallocate() }
+  }
+
+  @inline(__always)
+  private func links(_ number: UInt32) -> UnsafeMutablePointer<Links> {
+    unsafe base + Int(number) &<< shift
   }
 
   /// Whether the element is in a list.
-  func contains(_ index: Index) -> Bool { unsafe links[Int(index.raw)].next != 0 }
-
-  /// Asks for the element's links in the cache.
-  @inline(__always)
-  func prefetch(_ index: Index) { unsafe fs_prefetch(links + Int(index.raw)) }
+  func contains(_ index: Index) -> Bool { unsafe links(index.raw).pointee.next != 0 }
 
   /// Appends an element that is in no list.
   func append(_ index: Index, to list: inout ListHead<Index>) {
     precondition(!contains(index))
-    unsafe links[Int(index.raw)] = Links(
+    unsafe links(index.raw).pointee = Links(
       previous: list.last == .none ? 1 : list.last.raw + 2, next: 1)
     if list.last == .none {
       list.first = index
     } else {
-      unsafe links[Int(list.last.raw)].next = index.raw + 2
+      unsafe links(list.last.raw).pointee.next = index.raw + 2
     }
     list.last = index
   }
 
   /// Removes an element from the list it is in, which must be `list`.
   func remove(_ index: Index, from list: inout ListHead<Index>) {
-    let own = unsafe links[Int(index.raw)]
+    let own = unsafe links(index.raw).pointee
     precondition(own.next != 0)
     if own.previous == 1 {
       list.first = own.next == 1 ? .none : Index(raw: own.next - 2)
     } else {
-      unsafe links[Int(own.previous - 2)].next = own.next
+      unsafe links(own.previous - 2).pointee.next = own.next
     }
     if own.next == 1 {
       list.last = own.previous == 1 ? .none : Index(raw: own.previous - 2)
     } else {
-      unsafe links[Int(own.next - 2)].previous = own.previous
+      unsafe links(own.next - 2).pointee.previous = own.previous
     }
-    unsafe links[Int(index.raw)] = Links(previous: 0, next: 0)
+    unsafe links(index.raw).pointee = Links(previous: 0, next: 0)
   }
 
   /// The element after `index` in its list, or none.
   func next(after index: Index) -> Index {
-    let next = unsafe links[Int(index.raw)].next
+    let next = unsafe links(index.raw).pointee.next
     return next < 2 ? .none : Index(raw: next - 2)
   }
 

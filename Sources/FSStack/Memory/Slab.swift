@@ -89,11 +89,11 @@ struct Slab<Index: SlabIndex, Element> {
     return unsafe links[Int(index.raw)] == Self.allocated
   }
 
-  /// Asks for the whole element in the cache.
+  /// Asks for the element in the cache, or for its first bytes.
   @inline(__always)
-  func prefetch(_ index: Index) {
+  func prefetch(_ index: Index, bytes: Int = MemoryLayout<Element>.size) {
     let first = unsafe UnsafeRawPointer(elements + Int(index.raw))
-    for offset in stride(from: 0, to: MemoryLayout<Element>.size, by: 64) {
+    for offset in stride(from: 0, to: bytes, by: 64) {
       unsafe fs_prefetch(first + offset)
     }
   }

@@ -88,12 +88,23 @@ enum RetransmissionTimer: UInt8, BitwiseCopyable {
   case reordering
 }
 
+/// Who has a connection that the peer has opened.
+enum ConnectionOrigin: BitwiseCopyable {
+  /// The connection was opened here.
+  case opened
+  /// It has no channel yet, and waits for an acceptor.
+  case waiting(at: EndpointID)
+  /// An acceptor of this listener took it.
+  case accepted(by: UInt32)
+}
+
 /// One TCP connection: the transmission control block of RFC 9293 section 3.3.1.
 ///
-/// Grouped by use: what a segment in the established state touches comes first. The methods here
+/// Seven cache lines, each with what is used together. What only few connections have is elsewhere:
+/// `UncommonState`, `LossRecovery`, `ReceiveRate`, `PathSearch`, `ReassemblyQueue`. The methods here
 /// compute; what needs other parts of the engine (frames, channels, tables) is in `Engine`.
 struct Connection: BitwiseCopyable {
-  // Read for every segment.
+  // First line: what a segment is looked at for.
   var flow: Flow
   var state: TCPState
   /// Shift of windows that we receive (the peer's scale).
@@ -103,8 +114,6 @@ struct Connection: BitwiseCopyable {
   /// Expiries since the last sign of life: of the retransmission timer, or probes sent.
   var attempts: UInt8 = 0
   var flags: ConnectionFlags
-
-  // Receive sequence space.
   /// RCV.NXT.
   var receiveNext = SequenceNumber(0)
   /// The right edge that has been advertised; it never moves left (RFC 9293 SHLD-14).
@@ -113,12 +122,8 @@ struct Connection: BitwiseCopyable {
   var lastAcknowledgementSent = SequenceNumber(0)
   /// TS.Recent.
   var recentTimestamp: UInt32 = 0
-  /// Bytes given to the application and not yet read by it.
-  var unreadBytes: UInt32 = 0
-  /// Size of the receive buffer, bytes: the largest window at present.
-  var receiveBuffer: UInt32
 
-  // Send sequence space.
+  // Second line: the send sequence space, and delayed acknowledgement.
   /// SND.UNA.
   var sendUnacknowledged: SequenceNumber
   /// SND.NXT; goes back to SND.UNA only when a SYN must be sent again.
@@ -135,10 +140,6 @@ struct Connection: BitwiseCopyable {
   var largestSendWindow: UInt32 = 0
   /// SND.WL1. SND.WL2 needs no place: windows come from acknowledgements that are not older than SND.UNA.
   var windowUpdateSequence = SequenceNumber(0)
-  /// Most bytes that the peer takes in one segment, options not deducted (SendMSS, section 3.7.1).
-  var maximumSegmentSize: UInt16
-  /// Size of the segments the peer sends, estimated: what it calls a full one.
-  var peerSegmentSize: UInt16 = 536
   /// The first byte that belongs to `sendHead`.
   var sendHeadSequence: SequenceNumber
   /// The first byte that belongs to `sendCursor`.
@@ -149,16 +150,56 @@ struct Connection: BitwiseCopyable {
   var sendCursor: UInt32 = .max
   /// Newest send chunk.
   var sendTail: UInt32 = .max
-  var congestion: CongestionControl
+  /// Most bytes that the peer takes in one segment, options not deducted (SendMSS, section 3.7.1).
+  var maximumSegmentSize: UInt16
+  /// Largest segment the interface and the path carry, IP and TCP headers deducted.
+  var pathSegmentSize: UInt16
+  /// Size of the segments the peer sends, estimated: what it calls a full one.
+  var peerSegmentSize: UInt16 = 536
+  /// Bytes of the last segment with data.
+  var lastSegmentLength: UInt16 = 0
+  /// How long acknowledgements are delayed, milliseconds; 0 before the first data.
+  var acknowledgementTimeout: UInt16 = 0
+  /// Acknowledgements that are not delayed, because the peer is in slow start.
+  var quickAcknowledgements: UInt8 = 0
+  /// Keep-alive probes sent since the peer was last heard.
+  var keepAliveSent: UInt8 = 0
+
+  // Third line: what is in flight, and how long that takes.
   var roundTrip = RoundTripEstimator()
-  /// When the SYN was first sent.
-  var timedAt = Instant.never
+  /// What is to be done at `retransmitAt`.
+  var retransmissionTimer = RetransmissionTimer.retransmission
+  var ecn: ExplicitCongestion = []
   /// The segments sent and not acknowledged.
   var flight = Flight()
+  // Timers: the moment each is due, or never. Others are in `UncommonState`.
+  var retransmitAt = Instant.never
+
+  // Fourth line: times, and where else something is known of the connection.
+  var acknowledgeAt = Instant.never
+  /// Keep-alive, FIN-WAIT-2 of an orphan.
+  var lifeAt = Instant.never
+  /// When data, a SYN or a FIN was last sent. While a passive open is completed: when its only
+  /// SYN-ACK was sent; never, when there were several or nobody knows.
+  var lastSentAt: Instant
+  /// When something was last received.
+  var lastReceivedAt: Instant
+  /// When the oldest unacknowledged data was first sent, or the window was found closed.
+  var unacknowledgedSince = Instant.never
+  /// What only few connections have.
+  var uncommon = UncommonStateID.none
   /// What is known of losses; none while there was no sign of any.
   var recovery = LossRecoveryID.none
+  /// Segments ahead of a gap.
+  var reassembly = ReassemblyQueueID.none
+  /// What the receive buffer's growth is computed from.
+  var receiveRate = ReceiveRateID.none
+  /// What limits `pathSegmentSize` besides the first link.
+  var pathSearch = PathSearchID.none
+  /// Random shift of our timestamp clock (RFC 7323 section 5.4).
+  var timestampOffset: UInt32
 
-  // The application.
+  // Fifth line: the application, and the link.
   var channel = ChannelID.none
   var slot: UInt32 = .max
   /// Oldest receive chunk the application has not read completely.
@@ -169,115 +210,42 @@ struct Connection: BitwiseCopyable {
   var receiveTail: UInt32 = .max
   /// Acknowledged bytes that the application has not been told of.
   var unreportedAcknowledged: UInt32 = 0
-  var error: UInt16 = 0
-  /// The listener whose acceptor took it.
-  var acceptedBy: UInt32 = .max
-  /// When it came to `channel`.
-  var ownedSince = Instant(nanoseconds: 0)
-
-  // The link.
+  /// Bytes given to the application and not yet read by it.
+  var unreadBytes: UInt32 = 0
+  /// Size of the receive buffer, bytes: the largest window at present.
+  var receiveBuffer: UInt32
+  var nextHop: MACAddress
+  /// VLAN tag control information, or `Segment.untagged`.
+  var vlan: UInt16
+  var origin = ConnectionOrigin.opened
   var interface: UInt8
   /// IP_TTL, IPV6_UNICAST_HOPS (MUST-49).
   var hopLimit: UInt8 = 64
-  /// VLAN tag control information, or `Segment.untagged`.
-  var vlan: UInt16
-  var nextHop: MACAddress
   /// Differentiated services; the ECN bits are zero.
   var trafficClass: UInt8 = 0
-  var ecn: ExplicitCongestion = []
-  /// Largest segment the interface and the path carry, IP and TCP headers deducted.
-  var pathSegmentSize: UInt16
-  /// What limits `pathSegmentSize` besides the first link.
-  var pathSearch = PathSearchID.none
-  /// What an ICMP error has said, in case the connection fails.
-  var softError: UInt16 = 0
-  /// Random shift of our timestamp clock (RFC 7323 section 5.4).
-  var timestampOffset: UInt32
 
-  // Segments ahead of a gap, or that came twice.
-  var reassembly = ReassemblyQueueID.none
-  /// A range that came twice (RFC 2883).
-  var duplicateBlock = SACKBlock()
-  /// Further duplicate acknowledgements for a peer that counts them.
-  var duplicatesOwed: UInt8 = 0
-
-  // Delayed acknowledgement.
-  /// Acknowledgements that are not delayed, because the peer is in slow start.
-  var quickAcknowledgements: UInt8 = 0
-  /// How long others are, milliseconds; 0 before the first data.
-  var acknowledgementTimeout: UInt16 = 0
-  /// Bytes of the last segment with data.
-  var lastSegmentLength: UInt16 = 0
+  // The rest of the fifth line, and the sixth and seventh.
+  var tally = ConnectionTally()
+  /// When it came to `channel`.
+  var ownedSince = Instant(nanoseconds: 0)
+  var congestion: CongestionControl
   /// When TS.Recent was taken, in units of 2^30 ns.
   var recentTimestampAt: UInt32 = 0
-  /// TCP_WINDOW_CLAMP, bytes.
-  var windowClamp: UInt32 = .max
-  /// What the receive buffer's growth is computed from.
-  var receiveRate = ReceiveRateID.none
-
-  // Timers: the moment each is due, or never.
-  var retransmitAt = Instant.never
-  /// What is to be done then.
-  var retransmissionTimer = RetransmissionTimer.retransmission
-  var acknowledgeAt = Instant.never
-  /// Keep-alive, FIN-WAIT-2 of an orphan.
-  var lifeAt = Instant.never
-  /// A corked partial segment goes out.
-  var pushAt = Instant.never
-  var pacer = Pacer()
-  /// When data, a SYN or a FIN was last sent.
-  var lastSentAt: Instant
-  /// When something was last received.
-  var lastReceivedAt: Instant
-  /// When an out-of-window segment was last answered (RFC 5961 section 10).
-  var lastChallengeAt = Instant(nanoseconds: 0)
-  /// TCP_KEEPIDLE and TCP_KEEPINTVL, seconds; TCP_KEEPCNT.
-  var keepAliveIdle: UInt16 = 7200
-  var keepAliveInterval: UInt16 = 75
-  var keepAliveProbes: UInt8 = 9
-  /// Keep-alive probes sent since the peer was last heard.
-  var keepAliveSent: UInt8 = 0
-  /// TCP_USER_TIMEOUT, milliseconds; zero for none.
-  var userTimeout: UInt32 = 0
-  /// TCP_SYNCNT; zero for the default.
-  var synchronizeRetries: UInt8 = 0
-  /// TCP_LINGER2, seconds; zero for the default, negative for not at all.
-  var finishTimeout: Int16 = 0
-  /// TCP_MAXSEG; zero for none.
-  var userSegmentSize: UInt16 = 0
-  /// When the oldest unacknowledged data was first sent, or the window was found closed.
-  var unacknowledgedSince = Instant.never
-
-  // While it has no channel.
-  var endpoint = EndpointID.none
-
-  // Urgent data.
-  /// RCV.UP, as the number of the urgent byte itself.
-  var receiveUrgent = SequenceNumber(0)
-  /// SND.UP: one past the urgent byte.
-  var sendUrgent = SequenceNumber(0)
-
-  /// TCP_NOTSENT_LOWAT, bytes; all ones for none.
-  var unsentLowWater: UInt32 = .max
-
-  var tally = ConnectionTally()
 }
 
-/// What a connection counts for `ConnectionReport`. All totals wrap around.
+/// What a connection counts for `ConnectionReport`; the rest is in `UncommonState`. All totals wrap
+/// around.
 struct ConnectionTally: BitwiseCopyable {
-  var bytesAcknowledged: UInt64 = 0
-  var bytesRetransmitted: UInt64 = 0
-  var bytesReceived: UInt64 = 0
+  /// When data was last received: milliseconds of the engine's clock.
+  var dataReceivedAt: UInt32 = 0
+  /// When data was last sent.
+  var dataSentAt: UInt32 = 0
   var segmentsIn: UInt32 = 0
   var segmentsOut: UInt32 = 0
+  var bytesReceived: UInt64 = 0
+  var bytesAcknowledged: UInt64 = 0
   var dataSegmentsIn: UInt32 = 0
   var dataSegmentsOut: UInt32 = 0
-  var segmentsRetransmitted: UInt32 = 0
-  var outOfOrderIn: UInt32 = 0
-  /// When data was last sent: milliseconds of the engine's clock.
-  var dataSentAt: UInt32 = 0
-  /// When data was last received.
-  var dataReceivedAt: UInt32 = 0
 }
 
 extension Connection {
@@ -338,9 +306,20 @@ extension Connection {
     min(sendMaximum, sendUnacknowledged + sendWindow)
   }
 
-  /// The earliest of its timers.
-  var nextDeadline: Instant {
-    min(min(min(retransmitAt, acknowledgeAt), min(lifeAt, pushAt)), pacer.deadline)
+  /// The earliest of the timers that all connections have.
+  @inline(__always)
+  var nextDeadline: Instant { min(min(retransmitAt, acknowledgeAt), lifeAt) }
+
+  /// Where it waits for an acceptor, or none.
+  var endpoint: EndpointID {
+    if case .waiting(let endpoint) = origin { return endpoint }
+    return .none
+  }
+
+  /// The listener whose acceptor took it, or none.
+  var acceptedBy: UInt32? {
+    if case .accepted(let listener) = origin { return listener }
+    return nil
   }
 
   /// RFC 9293 section 3.10.7.4, first step: whether any of the segment lies in the window.

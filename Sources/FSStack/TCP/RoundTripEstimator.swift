@@ -3,15 +3,23 @@
 struct RoundTripEstimator: BitwiseCopyable {
   private(set) var smoothed: UInt64 = 0
   private(set) var variation: UInt64 = 0
-  /// The timeout without back-off.
-  private(set) var timeout = Interval.seconds(1)
   private var shortest = MinimumRoundTrip()
   /// How often the timer has expired since the last round trip was measured.
   private(set) var backoff: UInt8 = 0
+  /// The timeout while nothing has been measured, seconds.
+  private var initialTimeout: UInt8 = 1
 
   /// Of what the variation adds. A peer that delays its acknowledgements does so on the fastest path.
   static var minimumVariation: UInt64 { 200_000_000 }
   static var maximum: UInt64 { 120_000_000_000 }
+
+  /// The timeout without back-off.
+  @inline(__always)
+  var timeout: Interval {
+    guard smoothed != 0 else { return .seconds(UInt64(initialTimeout)) }
+    let sum = smoothed + max(4 * variation, Self.minimumVariation)
+    return Interval(nanoseconds: min(sum, Self.maximum))
+  }
 
   /// The timeout to arm now: doubled for each expiry (RFC 6298 section 5.5).
   var current: Interval {
@@ -43,8 +51,6 @@ struct RoundTripEstimator: BitwiseCopyable {
         smoothed = smoothed - smoothed / (8 * count) + measured / (8 * count)
       }
     }
-    let sum = smoothed + max(4 * variation, Self.minimumVariation)
-    timeout = Interval(nanoseconds: min(sum, Self.maximum))
     backoff = 0
   }
 
@@ -61,7 +67,7 @@ struct RoundTripEstimator: BitwiseCopyable {
 
   /// A SYN had to be sent again: begin with 3 s once established (RFC 6298 section 5.7).
   mutating func synchronizedAfterLoss() {
-    if smoothed == 0 { timeout = .seconds(3) }
+    initialTimeout = 3
     backoff = 0
   }
 }

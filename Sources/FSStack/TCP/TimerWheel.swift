@@ -10,23 +10,30 @@ struct TimerWheel {
   private static var placeCount: Int { 256 }
 
   private struct Node {
+    private let value: UInt64
+
+    /// `tick` takes less than 48 bits: a clock of 64 bits in nanoseconds has no more.
+    init(tick: UInt64, place: Int) { value = tick << 16 | UInt64(place) }
+
     /// The tick at which it is due; zero when it is not armed.
-    var tick: UInt64
-    var place: UInt16
+    var tick: UInt64 { value >> 16 }
+    var place: Int { Int(value & 0xffff) }
   }
 
   private let nodes: UnsafeMutablePointer<Node>
   private let links: LinkTable<ConnectionID>
+  private let rows: LinkRows<ConnectionID>
   private let places: UnsafeMutablePointer<ListHead<ConnectionID>>
   /// One bit per place that is not empty.
   private let occupied: UnsafeMutablePointer<UInt64>
   /// The tick up to which everything has fired.
   private var current: UInt64
 
-  init(capacity: Int, now: Instant) {
-    unsafe nodes = LargeMemory.allocate(capacity)
-    unsafe nodes.initialize(repeating: Node(tick: 0, place: 0), count: capacity)
-    links = LinkTable(capacity: capacity)
+  /// Keeps its nodes in the last two columns of `rows`, which are the owner's to free.
+  init(rows: LinkRows<ConnectionID>, now: Instant) {
+    self.rows = rows
+    unsafe nodes = rows.column(3)
+    links = LinkTable(column: 2, of: rows)
     let placeCount = Self.levelCount * Self.placeCount
     unsafe places = .allocate(capacity: placeCount)
     unsafe places.initialize(repeating: ListHead(), count: placeCount)
@@ -37,19 +44,22 @@ struct TimerWheel {
 
   /// Frees the memory.
   func deallocate() {
-    unsafe nodes.deallocate()
-    links.deallocate()
     unsafe places.deallocate()
     unsafe occupied.deallocate()
   }
 
   private static func tick(_ instant: Instant) -> UInt64 { instant.nanoseconds / 1_000_000 }
 
+  @inline(__always)
+  private func node(_ id: ConnectionID) -> UnsafeMutablePointer<Node> {
+    unsafe nodes + Int(id.raw) &<< LinkRows<ConnectionID>.shift
+  }
+
   /// Makes sure that the connection fires by `deadline`, rounded up to a tick.
   mutating func arm(_ id: ConnectionID, at deadline: Instant) {
     guard deadline != .never else { return }
     let wanted = max(Self.tick(deadline) + 1, current + 1)
-    let armed = unsafe nodes[Int(id.raw)].tick
+    let armed = unsafe node(id).pointee.tick
     if armed != 0 && armed <= wanted { return }
     if armed != 0 { unlink(id) }
     link(id, at: wanted)
@@ -57,7 +67,7 @@ struct TimerWheel {
 
   /// The connection is gone.
   mutating func disarm(_ id: ConnectionID) {
-    if unsafe nodes[Int(id.raw)].tick != 0 { unlink(id) }
+    if unsafe node(id).pointee.tick != 0 { unlink(id) }
   }
 
   private mutating func link(_ id: ConnectionID, at tick: UInt64) {
@@ -69,16 +79,16 @@ struct TimerWheel {
     // Beyond the last level it fires early and is armed again.
     let placed = min(tick, current + (1 << 24) - 1)
     let place = level * Self.placeCount + Int(placed >> UInt64(8 * level)) & 255
-    unsafe nodes[Int(id.raw)] = Node(tick: tick, place: UInt16(place))
+    unsafe node(id).pointee = Node(tick: tick, place: place)
     unsafe links.append(id, to: &places[place])
     unsafe occupied[place / 64] |= 1 << UInt64(place % 64)
   }
 
   private mutating func unlink(_ id: ConnectionID) {
-    let place = unsafe Int(nodes[Int(id.raw)].place)
+    let place = unsafe node(id).pointee.place
     unsafe links.remove(id, from: &places[place])
     if unsafe places[place].isEmpty { unsafe occupied[place / 64] &= ~(1 << UInt64(place % 64)) }
-    unsafe nodes[Int(id.raw)].tick = 0
+    unsafe node(id).pointee = Node(tick: 0, place: 0)
   }
 
   /// The next connection due by `now`, or nil when there is none. The caller arms it again.
@@ -130,8 +140,9 @@ struct TimerWheel {
       let place = level * Self.placeCount + Int(current >> UInt64(8 * level)) & 255
       while unsafe !places[place].isEmpty {
         let id = unsafe places[place].first
-        let tick = unsafe nodes[Int(id.raw)].tick
+        let tick = unsafe node(id).pointee.tick
         unlink(id)
+        prefetchSecond(of: place)
         link(id, at: max(tick, current))
       }
       level += 1
@@ -142,8 +153,24 @@ struct TimerWheel {
     let id = unsafe places[place].first
     guard id != .none else { return nil }
     unlink(id)
+    prefetchSecond(of: place)
     return id
   }
+
+  /// The second of a place: the first has just become so, which has brought its row into the cache.
+  private func second(of place: Int) -> ConnectionID {
+    let first = unsafe places[place].first
+    return first == .none ? .none : links.next(after: first)
+  }
+
+  @inline(__always)
+  private func prefetchSecond(of place: Int) {
+    let id = second(of: place)
+    if id != .none { rows.prefetch(id) }
+  }
+
+  /// A timer that `next` will return soon, after one other; none if there is none, or nobody knows.
+  var upcoming: ConnectionID { second(of: Int(current & 255)) }
 
   /// A moment before which nothing is due; nil when no timer is armed. It may be early, never late.
   func nextDeadline() -> Instant? {

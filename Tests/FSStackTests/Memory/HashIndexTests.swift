@@ -69,11 +69,22 @@ import Testing
 }
 
 @Suite struct LinkTableTests {
-  /// Two lists that share a table, against arrays.
-  @Test func agreesWithArrays() {
+  /// Two lists that share a table, against arrays; the table alone, and as one of several columns.
+  @Test(arguments: [nil, 0, 2]) func agreesWithArrays(column: Int?) {
     var random = SplitMix64(seed: 2)
-    let links = LinkTable<ConnectionID>(capacity: 30)
-    defer { links.deallocate() }
+    let rows = LinkRows<ConnectionID>(capacity: 30)
+    let links = column.map { LinkTable(column: $0, of: rows) } ?? LinkTable(capacity: 30)
+    defer {
+      links.deallocate()
+      rows.deallocate()
+    }
+    // What stands beside it: nothing may change there.
+    let other = LinkTable(column: 1, of: rows)
+    var others = ListHead<ConnectionID>()
+    for number in 0..<30 { other.append(ConnectionID(raw: UInt32(number)), to: &others) }
+    defer {
+      for number in 0..<30 { #expect(other.popFirst(of: &others)?.raw == UInt32(number)) }
+    }
     var heads = [ListHead<ConnectionID>(), ListHead<ConnectionID>()]
     var model: [[UInt32]] = [[], []]
     for _ in 0..<5000 {

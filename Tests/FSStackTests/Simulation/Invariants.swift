@@ -29,6 +29,7 @@ struct Invariants {
     let connections = engine.connections
     var earliest = Instant.never
     var count: UInt32 = 0
+    var uncommonCount: UInt32 = 0
     for raw in 0..<connections.watermark {
       let id = ConnectionID(raw: raw)
       guard connections.isAllocated(id) else { continue }
@@ -43,7 +44,9 @@ struct Invariants {
       let name = "connection \(raw) in \(connection.state): "
       let before = problems.count
       checkSequences(connection)
-      checkTimers(connection, isWaiting: engine.outputLinks.contains(id), now: now)
+      checkTimers(
+        connection, engine.uncommon(id), deadline: engine.deadline(of: id),
+        isWaiting: engine.outputLinks.contains(id), now: now)
       checkReassembly(
         connection, engine.reassembly,
         hasRunShort: engine.drops[Int(DropReason.noReceiveChunk.rawValue)] > 0)
@@ -51,8 +54,12 @@ struct Invariants {
       checkChunks(connection, engine.channels)
       checkTables(id, connection, engine)
       for index in before..<problems.count { problems[index] = name + problems[index] }
-      earliest = min(earliest, connection.nextDeadline)
+      earliest = min(earliest, engine.deadline(of: id))
+      if connection.uncommon != .none { uncommonCount += 1 }
     }
+    expect(
+      uncommonCount == engine.uncommonStates.count,
+      "\(engine.uncommonStates.count) uncommon states of \(uncommonCount) connections")
     expect(count == connections.count, "\(connections.count) connections, \(count) allocated")
     // A tick is a millisecond, and the wheel rounds up.
     let deadline = engine.nextDeadline() ?? .never
@@ -102,22 +109,23 @@ struct Invariants {
   // MARK: Timers
 
   /// Timers run if and only if they are needed.
-  private mutating func checkTimers(_ connection: Connection, isWaiting: Bool, now: Instant) {
+  private mutating func checkTimers(
+    _ connection: Connection, _ uncommon: UncommonState, deadline: Instant, isWaiting: Bool,
+    now: Instant
+  ) {
     let flags = connection.flags
     guard connection.state != .closed else {
-      expect(connection.nextDeadline == .never, "a timer runs")
+      expect(deadline == .never, "a timer runs")
       return
     }
-    expect(
-      connection.nextDeadline == .never || connection.nextDeadline + .milliseconds(2) > now,
-      "a timer is overdue")
+    expect(deadline == .never || deadline + .milliseconds(2) > now, "a timer is overdue")
     let hasTimer = connection.retransmitAt != .never
     if !isWaiting, !flags.contains(.awaitsPath) {
       if connection.hasOutstanding {
         expect(hasTimer, "data in flight without a timer")
       } else if connection.hasUnsent, connection.state >= .established {
         expect(
-          hasTimer || connection.pushAt != .never || connection.pacer.isWaiting,
+          hasTimer || uncommon.pushAt != .never || uncommon.pacer.isWaiting,
           "data waits for the window without a timer")
       } else {
         expect(!hasTimer, "a retransmission timer for nothing")

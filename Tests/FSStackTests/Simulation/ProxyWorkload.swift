@@ -267,6 +267,7 @@ final class ProxyWorkload {
       let records = simulated.engine.statistics().transmitRecords
       return sum + bytes(simulated.engine.connections) + bytes(simulated.engine.receiveRates)
         + bytes(simulated.engine.pathSearches) + bytes(simulated.engine.recoveries)
+        + bytes(simulated.engine.uncommonStates)
         + records * MemoryLayout<TransmitRecord>.stride
     }
   }

@@ -9,8 +9,12 @@ import Testing
   func firesInTime(scale: UInt64) {
     var random = SplitMix64(seed: scale)
     var now = Instant(nanoseconds: 123_456_789)
-    var wheel = TimerWheel(capacity: 32, now: now)
-    defer { wheel.deallocate() }
+    let rows = LinkRows<ConnectionID>(capacity: 32)
+    var wheel = TimerWheel(rows: rows, now: now)
+    defer {
+      wheel.deallocate()
+      rows.deallocate()
+    }
     var deadlines: [UInt32: Instant] = [:]
     for step in 0..<(scale > 10_000 ? 300 : 3000) {
       let number = UInt32.random(in: 0..<32, using: &random)
@@ -58,8 +62,12 @@ import Testing
   @Test(arguments: [1, 300, 7200, 100_000] as [UInt64])
   func fewStops(seconds: UInt64) {
     var now = Instant(nanoseconds: 987_654_321)
-    var wheel = TimerWheel(capacity: 1, now: now)
-    defer { wheel.deallocate() }
+    let rows = LinkRows<ConnectionID>(capacity: 1)
+    var wheel = TimerWheel(rows: rows, now: now)
+    defer {
+      wheel.deallocate()
+      rows.deallocate()
+    }
     let deadline = now + .seconds(seconds)
     wheel.arm(ConnectionID(raw: 0), at: deadline)
     var stops = 0

@@ -22,14 +22,6 @@ enum Avoidance: BitwiseCopyable {
     }
   }
 
-  /// L of RFC 3465: segments by which one acknowledgement grows the window in slow start, at most.
-  var appropriateByteLimit: UInt32 {
-    switch self {
-    case .cubic: Cubic.appropriateByteLimit
-    case .newReno, .dctcp: NewReno.appropriateByteLimit
-    }
-  }
-
   /// The window after `delivered` bytes in congestion avoidance.
   mutating func acknowledged(
     _ delivered: UInt32, _ sample: CongestionSample, window: UInt32, priorWindow: UInt32

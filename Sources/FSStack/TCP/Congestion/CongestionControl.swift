@@ -7,26 +7,32 @@ import FSRing
 /// Windows are bytes. Which segments are lost, and what may be sent during recovery, is not decided
 /// here: loss recovery calls `enterRecovery`, sets the window, and calls `exitRecovery`.
 struct CongestionControl: BitwiseCopyable {
+  private(set) var usage = WindowUsage()
+  private var growth: WindowGrowth
+  private var flags: Flags = []
   /// The congestion window, cwnd.
   private(set) var window: UInt32
   /// ssthresh; `.max` until the first congestion.
   private(set) var slowStartThreshold: UInt32 = .max
-  private(set) var usage = WindowUsage()
-  private var hyStart = HyStart()
-  private var avoidance: Avoidance
   /// Window and threshold before the last reduction, for `undo`. CUBIC calls the first cwnd_prior.
   private var priorWindow: UInt32 = 0
   private var priorThreshold: UInt32 = 0
-  /// The reduction may turn out to have been for nothing.
-  private var canUndo = false
-  private var wasUndone = false
-  /// Slow start after a timeout.
-  private var isAfterTimeout = false
-  /// A mark has reduced the window; until `reductionEnd` is passed it neither falls nor grows again.
-  private(set) var isReducing = false
-  /// The peer has not been told of the last reduction (CWR).
-  private var owesNotice = false
+  /// SND.NXT when a mark reduced the window.
   private var reductionEnd = SequenceNumber(0)
+
+  private struct Flags: OptionSet, BitwiseCopyable {
+    var rawValue: UInt8
+
+    /// The reduction may turn out to have been for nothing.
+    static let canUndo = Self(rawValue: 1 << 0)
+    static let wasUndone = Self(rawValue: 1 << 1)
+    /// Slow start after a timeout.
+    static let afterTimeout = Self(rawValue: 1 << 2)
+    /// A mark has reduced the window; until `reductionEnd` is passed it neither falls nor grows again.
+    static let reducing = Self(rawValue: 1 << 3)
+    /// The peer has not been told of the last reduction (CWR).
+    static let owesNotice = Self(rawValue: 1 << 4)
+  }
 
   /// A window that no path of today needs to exceed; keeps the arithmetic within 32 bits.
   static var windowLimit: UInt32 { 1 << 30 }
@@ -34,7 +40,7 @@ struct CongestionControl: BitwiseCopyable {
   /// Begins with the initial window.
   init(_ algorithm: CongestionAlgorithm = .cubic, segmentSize: UInt32) {
     window = Self.initialWindow(segmentSize)
-    avoidance = Avoidance(algorithm)
+    growth = WindowGrowth(algorithm)
   }
 
   /// RFC 6928 section 2: ten segments, but of large ones only two.
@@ -42,14 +48,17 @@ struct CongestionControl: BitwiseCopyable {
     min(10 * segmentSize, max(2 * segmentSize, 14_600))
   }
 
-  var algorithm: CongestionAlgorithm { avoidance.algorithm }
+  var algorithm: CongestionAlgorithm { growth.algorithm }
+
+  /// Whether a mark has reduced the window, and it neither falls nor grows again for a round trip.
+  var isReducing: Bool { flags.contains(.reducing) }
 
   var isInSlowStart: Bool { window < slowStartThreshold }
 
   /// TCP_CONGESTION: another algorithm goes on from the same window.
   mutating func select(_ algorithm: CongestionAlgorithm) {
     guard algorithm != self.algorithm else { return }
-    avoidance = Avoidance(algorithm)
+    growth.select(algorithm)
   }
 
   // MARK: Growth
@@ -62,8 +71,8 @@ struct CongestionControl: BitwiseCopyable {
       rest = slowStart(sample)
       guard rest > 0 else { return }
     }
-    isAfterTimeout = false
-    let grown = avoidance.acknowledged(
+    flags.remove(.afterTimeout)
+    let grown = growth.avoidance(
       rest, sample, window: window, priorWindow: max(priorWindow, 1))
     window = min(grown, Self.windowLimit)
   }
@@ -72,11 +81,14 @@ struct CongestionControl: BitwiseCopyable {
   /// congestion avoidance.
   private mutating func slowStart(_ sample: CongestionSample) -> UInt32 {
     // The delay tells of the path only until the first congestion (RFC 9406 section 4.3).
-    let divisor = slowStartThreshold == .max ? hyStart.acknowledged(sample) : 1
-    if hyStart.isOver, slowStartThreshold == .max {
-      slowStartThreshold = window
-      priorWindow = window
-      return 0
+    var divisor: UInt32 = 1
+    if slowStartThreshold == .max {
+      guard let found = growth.slowStart(sample) else {
+        slowStartThreshold = window
+        priorWindow = window
+        return 0
+      }
+      divisor = found
     }
     guard sample.isWindowLimited else { return 0 }
     let limit = appropriateByteLimit * sample.segmentSize
@@ -89,7 +101,7 @@ struct CongestionControl: BitwiseCopyable {
   /// Segments by which one acknowledgement may grow the window in slow start. After a timeout one:
   /// the acknowledgement may cover what had arrived long ago (RFC 3465 section 2.3).
   private var appropriateByteLimit: UInt32 {
-    isAfterTimeout ? 1 : avoidance.appropriateByteLimit
+    flags.contains(.afterTimeout) ? 1 : growth.appropriateByteLimit
   }
 
   // MARK: Congestion
@@ -107,7 +119,7 @@ struct CongestionControl: BitwiseCopyable {
 
   /// Everything lost has been repaired. A reduction that was undone stays so.
   mutating func exitRecovery() {
-    if !wasUndone { window = slowStartThreshold }
+    if !flags.contains(.wasUndone) { window = slowStartThreshold }
   }
 
   /// The peer echoes a router's mark. Once in a round trip the window is reduced as after a loss
@@ -118,68 +130,62 @@ struct CongestionControl: BitwiseCopyable {
     guard !isReducing else { return }
     reduce(inFlight: inFlight, segmentSize: segmentSize, isMarked: true)
     window = slowStartThreshold
-    canUndo = false
-    isReducing = true
+    flags.remove(.canUndo)
+    flags.insert(.reducing)
     reductionEnd = sendNext
   }
 
   /// The reduction under way was not for nothing: there are marks, too.
-  mutating func confirm() { canUndo = false }
+  mutating func confirm() { flags.remove(.canUndo) }
 
   /// Bytes are acknowledged on a connection with ECN; `isMarked`: with an echo.
   mutating func observed(
     _ bytes: UInt32, isMarked: Bool, sendUnacknowledged: SequenceNumber, sendNext: SequenceNumber
   ) {
     _ = isReducing(sendUnacknowledged)
-    avoidance.observed(
+    growth.observed(
       bytes, isMarked: isMarked, sendUnacknowledged: sendUnacknowledged, sendNext: sendNext)
   }
 
   /// Something beyond the end must be acknowledged, so that the peer has seen CWR.
   private mutating func isReducing(_ sendUnacknowledged: SequenceNumber) -> Bool {
-    if isReducing, sendUnacknowledged > reductionEnd { isReducing = false }
+    if isReducing, sendUnacknowledged > reductionEnd { flags.remove(.reducing) }
     return isReducing
   }
 
   /// Whether the segment to be sent is the first since a reduction, and must say so (CWR).
   @inline(__always)
   mutating func takeNotice() -> Bool {
-    let owed = owesNotice
-    owesNotice = false
-    return owed
+    flags.remove(.owesNotice) != nil
   }
 
   /// The retransmission timer has expired: begin again with one segment (RFC 5681 section 3.1).
   /// Only the first expiry of a row lowers the threshold.
   mutating func timedOut(inFlight: UInt32, segmentSize: UInt32, isFirst: Bool, now: Instant) {
     if isFirst { reduce(inFlight: inFlight, segmentSize: segmentSize, isMarked: false) }
-    avoidance.timedOut()
+    growth.timedOut()
     window = segmentSize
-    isReducing = false
-    isAfterTimeout = true
+    flags.remove(.reducing)
+    flags.insert(.afterTimeout)
   }
 
   private mutating func reduce(inFlight: UInt32, segmentSize: UInt32, isMarked: Bool) {
     priorThreshold = currentThreshold
     priorWindow = window
-    canUndo = true
-    wasUndone = false
-    owesNotice = true
-    let reduced = avoidance.reduced(window: window, inFlight: inFlight, isMarked: isMarked)
+    flags.formUnion([.canUndo, .owesNotice])
+    flags.subtract([.wasUndone, .afterTimeout])
+    let reduced = growth.reduced(window: window, inFlight: inFlight, isMarked: isMarked)
     slowStartThreshold = max(reduced, 2 * segmentSize)
-    isAfterTimeout = false
   }
 
   /// The last reduction was for nothing: nothing was lost (RFC 4015, RFC 9438 section 4.9).
   mutating func undo() {
-    guard canUndo else { return }
+    guard flags.contains(.canUndo) else { return }
     window = max(window, priorWindow)
     slowStartThreshold = max(slowStartThreshold, priorThreshold)
-    avoidance.undo()
-    canUndo = false
-    wasUndone = true
-    owesNotice = false
-    isAfterTimeout = false
+    growth.undo(isFirst: slowStartThreshold == .max)
+    flags.subtract([.canUndo, .owesNotice, .afterTimeout])
+    flags.insert(.wasUndone)
   }
 
   // MARK: Validation
@@ -190,7 +196,7 @@ struct CongestionControl: BitwiseCopyable {
   mutating func restartAfterIdle(
     lastSentAt: Instant, timeout: Interval, segmentSize: UInt32, now: Instant
   ) {
-    avoidance.pause(until: now)
+    growth.pause(until: now)
     let idle = (now - lastSentAt).nanoseconds
     let step = max(timeout.nanoseconds, 1)
     guard idle > step else { return }

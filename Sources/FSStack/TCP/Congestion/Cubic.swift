@@ -4,6 +4,10 @@
 /// In integers: windows in bytes, time in 1/1024 s. The beginning of the curve is the time at which
 /// avoidance began, moved by the times in which the window did not limit the sender.
 struct Cubic: BitwiseCopyable {
+  /// When the present curve began; never: with the next acknowledgement.
+  private var epoch = Instant.never
+  /// Until when `epoch` takes account of pauses.
+  private var lastAcknowledgement = Instant.never
   /// W_max; 0: the next curve begins on its plateau (RFC 9438 sections 4.8 and 4.10).
   private var maximum: UInt32 = 0
   private var priorMaximum: UInt32 = 0
@@ -17,10 +21,6 @@ struct Cubic: BitwiseCopyable {
   private var estimateCredit: UInt32 = 0
   /// Numerator of the part of a byte that the window is still to grow; its denominator is the window.
   private var credit: UInt32 = 0
-  /// When the present curve began; never: with the next acknowledgement.
-  private var epoch = Instant.never
-  /// Until when `epoch` takes account of pauses.
-  private var lastAcknowledgement = Instant.never
 
   /// L of RFC 9406 section 4.2, without pacing.
   static var appropriateByteLimit: UInt32 { 8 }

@@ -10,6 +10,8 @@ struct DCTCP: BitwiseCopyable {
   private var windowEnd = SequenceNumber(0)
   private var hasBegun = false
   private var newReno = NewReno()
+  /// Until the first congestion: before it there may be marks already.
+  var hyStart = HyStart()
 
   /// g of RFC 8257 section 4.2: 1/16.
   private static var gain: UInt32 { 4 }

@@ -2,16 +2,16 @@
 /// by the network, and must not grow (RFC 7661 section 1.1, RFC 9438 section 4.6); the rules are those of
 /// Linux's tcp_cwnd_validate.
 struct WindowUsage: BitwiseCopyable {
-  /// The window limited the sender in the present round.
-  private(set) var isLimited = false
+  /// Since when the window has not limited the sender.
+  private var since = Instant.never
   /// Most bytes in flight in the present round.
   private(set) var largestFlight: UInt32 = 0
   /// SND.NXT at the beginning of the round.
   private var roundEnd = SequenceNumber(0)
   /// Most bytes in flight since `since`.
   private var used: UInt32 = 0
-  /// Since when the window has not limited the sender.
-  private var since = Instant.never
+  /// The window limited the sender in the present round.
+  private(set) var isLimited = false
 
   /// What is in flight after sending.
   struct Flight {
