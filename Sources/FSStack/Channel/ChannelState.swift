@@ -316,6 +316,10 @@ extension ChannelState {
     nonmutating set { unsafe sendChunks[Int(chunk)] = newValue }
   }
 
+  /// Asks for the first bytes of a send chunk in the cache.
+  @inline(__always)
+  func prefetchSendBytes(_ chunk: UInt32) { unsafe fs_prefetch(sendBytes(chunk)) }
+
   /// Where the bytes of a send chunk begin. The record says how many there are; the application may
   /// change the bytes at any time, so they are copied once and not looked at.
   func sendBytes(_ chunk: UInt32) -> UnsafeRawPointer {

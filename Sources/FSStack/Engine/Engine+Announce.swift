@@ -1,15 +1,18 @@
 import CProcessor
 
-// What the frames of a burst will need is brought into the cache before the first of them is processed:
-// with many connections each packet belongs to another, and the processor waits for memory once for
-// all of a burst instead of for each packet.
+// What the frames of a burst, a channel's commands and timers will need is asked for before it is needed: with
+// many connections each is of another, and what is known of that is not in the cache. Always a few steps
+// ahead: all at once would wait for each other.
 
 /// The flows of the frames of a burst that has been announced.
 struct AnnouncedFlows: BitwiseCopyable {
   private var hashes = InlineArray<64, UInt64>(repeating: 0)
   private var count = 0
+  private var taken = 0
 
-  var isEmpty: Bool { count == 0 }
+  /// Whether `next` was not called since the last `append`.
+  var isFresh: Bool { taken == 0 }
+  var isEmpty: Bool { taken == count }
 
   @inline(__always)
   mutating func append(_ hash: UInt64) {
@@ -18,61 +21,84 @@ struct AnnouncedFlows: BitwiseCopyable {
     count += 1
   }
 
+  /// The next flow; after the last one there is room for another burst.
   @inline(__always)
-  mutating func removeAll(_ body: (UInt64) -> Void) {
-    for position in 0..<count { body(hashes[position]) }
-    count = 0
+  mutating func next() -> UInt64 {
+    let hash = hashes[taken]
+    taken += 1
+    if taken == count { (count, taken) = (0, 0) }
+    return hash
   }
 }
 
 extension Engine {
-  /// A frame that `receive` will be given, after all others of its burst have been announced. Only asks for
-  /// memory: nothing is decided, counted or believed here.
-  @inline(__always)
-  public mutating func announce(_ frame: UnsafeRawBufferPointer) {
-    guard hasManyConnections, let flow = unsafe Flow(ofPlain: frame)
-    else {
-      return
-    }
-    let hash = secret.hash(flow)
-    flows.prefetch(hash)
-    announced.append(hash)
-  }
-
-  /// The first frame of the burst is received: what the index says is there by now.
-  @inline(__always)
-  mutating func prefetchAnnounced() {
-    guard !announced.isEmpty else { return }
-    let (connections, flows, rows) = (self.connections, self.flows, self.rows)
-    announced.removeAll { hash in
-      guard let raw = flows.find(hash, where: { _ in true }) else { return }
-      let id = ConnectionID(raw: raw)
-      connections.prefetch(id)
-      rows.prefetch(id)
-    }
-  }
+  /// Frames, or commands, whose connections are asked for before the first of them is looked at.
+  private static var near: UInt32 { 8 }
+  /// Commands for which it is asked where their connections are.
+  private static var far: UInt32 { 16 }
 
   /// Whether there are so many connections that most are not in the cache.
   @inline(__always)
   var hasManyConnections: Bool { connections.count > configuration.fewConnections }
 
-  /// The same for the next commands of a channel: those from `begin` on, below `end`. First where each slot's
-  /// connection is written, then the connections.
+  // MARK: Frames
+
+  /// A frame that `receive` will be given, after all others of its burst have been announced. Only asks for
+  /// memory: nothing is decided, counted or believed here.
+  @inline(__always)
+  public mutating func announce(_ frame: UnsafeRawBufferPointer) {
+    guard hasManyConnections, let flow = unsafe Flow(ofPlain: frame) else { return }
+    let hash = secret.hash(flow)
+    flows.prefetch(hash)
+    announced.append(hash)
+  }
+
+  /// A frame is received: asks for what a later one of the burst needs, by what the index says by now.
+  @inline(__always)
+  mutating func prefetchAnnounced() {
+    if !announced.isEmpty { prefetchNextAnnounced() }
+  }
+
   @inline(never)
-  func prefetchCommands(_ channel: ChannelID, from begin: UInt32, to end: UInt32) {
-    for position in begin..<end {
-      channels[channel].prefetch(slot: channels[channel].commands.element(at: position).slot)
-    }
-    for position in begin..<end {
-      let slot = channels[channel].commands.element(at: position).slot
-      guard let id = channels[channel].connection(on: slot) else { continue }
-      connections.prefetch(id)
-      rows.prefetch(id)
+  private mutating func prefetchNextAnnounced() {
+    var count = announced.isFresh ? Self.near : 1
+    while count > 0, !announced.isEmpty {
+      if let raw = flows.find(announced.next(), where: { _ in true }) {
+        prefetch(ConnectionID(raw: raw))
+      }
+      count -= 1
     }
   }
 
-  /// The same for a timer that will fire soon: what is looked at if there is nothing to do, or an
-  /// acknowledgement to send.
+  @inline(__always)
+  private func prefetch(_ id: ConnectionID) {
+    connections.prefetch(id)
+    rows.prefetch(id)
+  }
+
+  // MARK: Commands
+
+  /// The command at `position` of a channel is about to be executed, of `ready` commands.
+  @inline(never)
+  func prefetchCommands(_ channel: ChannelID, at position: UInt32, of ready: UInt32) {
+    // First where each slot's connection is written, then the connections.
+    var later = position == 0 ? 0 : position + Self.far
+    while later < min(position + Self.far + 1, ready) {
+      channels[channel].prefetch(slot: channels[channel].commands.element(at: later).slot)
+      later += 1
+    }
+    later = position == 0 ? 0 : position + Self.near
+    while later < min(position + Self.near + 1, ready) {
+      let slot = channels[channel].commands.element(at: later).slot
+      if let id = channels[channel].connection(on: slot) { prefetch(id) }
+      later += 1
+    }
+  }
+
+  // MARK: Timers
+
+  /// A timer has fired: asks for the connection of one that will soon, what is looked at of it if there is
+  /// nothing to do, or an acknowledgement to send.
   @inline(__always)
   func prefetchTimer() {
     let id = timers.upcoming

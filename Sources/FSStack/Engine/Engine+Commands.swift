@@ -15,9 +15,6 @@ extension Engine {
     return executed
   }
 
-  /// Commands whose connections are brought into the cache at a time.
-  private static var lookAhead: UInt32 { 32 }
-
   /// Executes the commands of one channel; returns how many.
   @inline(__always)
   mutating func service(_ channel: ChannelID, now: Instant) -> Int {
@@ -28,9 +25,7 @@ extension Engine {
     guard ready > 0 else { return 0 }
     let looksAhead = hasManyConnections
     for position in 0..<ready {
-      if looksAhead, position % Self.lookAhead == 0 {
-        prefetchCommands(channel, from: position, to: min(position + Self.lookAhead, ready))
-      }
+      if looksAhead { prefetchCommands(channel, at: position, of: ready) }
       let command = channels[channel].commands.element(at: position)
       if let violation = execute(command, channel, now: now) {
         violate(channel, violation)
@@ -180,6 +175,8 @@ extension Engine {
       connections[id].flags.remove(.more)
     }
     scheduleOutput(id)
+    // Written on another processor, and copied when all commands have been executed.
+    channels[channel].prefetchSendBytes(command.chunk)
     return nil
   }
 

@@ -151,7 +151,7 @@ extension Engine {
     if record.offer.flags.contains(.timestamps) {
       header.options.hasTimestamp = true
       header.options.timestampValue = timestamp(
-        secret.timestampOffset(record.flow.local, record.flow.remote), now: now)
+        timestampOffsets.offset(record.flow.local, record.flow.remote), now: now)
       header.options.timestampEcho = record.offer.recentTimestamp
     }
     transmit(&header, record.flow, interface: Int(record.interface))
@@ -169,7 +169,7 @@ extension Engine {
     let record = halfOpen.records[id]
     var header = header(to: record)
     let clock = timestamp(
-      secret.timestampOffset(record.flow.local, record.flow.remote), now: now)
+      timestampOffsets.offset(record.flow.local, record.flow.remote), now: now)
     sendSynchronizeAcknowledgement(
       &header, record.flow, record.offer, endpoint: record.endpoint, initial: record.initial,
       timestamp: clock, interface: Int(record.interface))

@@ -14,7 +14,7 @@ extension Engine {
 
   /// A new connection's control block, in its first state; `initial` is its initial sequence number
   /// if something has decided it already.
-  func makeConnection(
+  mutating func makeConnection(
     _ flow: Flow, state: TCPState, interface: Int, nextHop: MACAddress, vlan: UInt16,
     pathMTU: Int, initial: SequenceNumber? = nil, now: Instant
   ) -> Connection {
@@ -26,7 +26,7 @@ extension Engine {
       sendMaximum: initial, sendQueueEnd: initial + 1, sendHeadSequence: initial + 1,
       sendCursorSequence: initial + 1, maximumSegmentSize: size, pathSegmentSize: size,
       lastSentAt: now, lastReceivedAt: now,
-      timestampOffset: secret.timestampOffset(flow.local, flow.remote),
+      timestampOffset: timestampOffsets.offset(flow.local, flow.remote),
       receiveBuffer: min(configuration.initialReceiveBuffer, configuration.receiveBuffer),
       nextHop: nextHop, vlan: vlan, interface: UInt8(interface),
       congestion: CongestionControl(configuration.congestionAlgorithm, segmentSize: UInt32(size)))

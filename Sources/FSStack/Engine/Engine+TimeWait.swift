@@ -61,7 +61,7 @@ extension Engine {
     if record.hasTimestamps {
       header.options.hasTimestamp = true
       header.options.timestampValue = timestamp(
-        secret.timestampOffset(record.flow.local, record.flow.remote), now: now)
+        timestampOffsets.offset(record.flow.local, record.flow.remote), now: now)
       header.options.timestampEcho = record.recentTimestamp
     }
     transmit(&header, record.flow, interface: interface)

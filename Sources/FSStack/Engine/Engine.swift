@@ -68,6 +68,7 @@ public struct Engine: ~Copyable {
   var announced = AnnouncedFlows()
   var drops = InlineArray<64, UInt64>(repeating: 0)
   var sourcePorts: SourcePortCursors
+  var timestampOffsets: TimestampOffsets
   /// Where the card's hash leads by now, if that is not what `ownership` says.
   var arrivals: CardHash?
   private let inPlace = InPlace()
@@ -80,6 +81,7 @@ public struct Engine: ~Copyable {
     secret = Secret(words: configuration.secret)
     ownership = FlowOwnership(configuration)
     sourcePorts = SourcePortCursors(secret: secret)
+    timestampOffsets = TimestampOffsets(secret: secret)
     let capacity = configuration.maximumConnections
     connections = Slab(capacity: capacity)
     flows = HashIndex(capacity: capacity)

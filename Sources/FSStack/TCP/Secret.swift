@@ -1,7 +1,7 @@
 /// The key of everything that must not be predictable from outside: table positions, initial
 /// sequence numbers, timestamp offsets, ports. All engines of a daemon share it, so that they
 /// agree on the owner of a flow.
-struct Secret: Sendable {
+struct Secret: BitwiseCopyable, Sendable {
   let words: (UInt64, UInt64, UInt64, UInt64)
 
   /// Multiplies to 128 bits and folds: two rounds of this mix every input bit into every output

@@ -23,4 +23,20 @@ import Testing
       if length < 38 { #expect(flow == nil) }
     }
   }
+
+  /// What is announced comes out in order, once, and makes room for the next burst; what is more than a
+  /// burst is left out.
+  @Test func burstsFollowEachOther() {
+    var announced = AnnouncedFlows()
+    for burst: UInt64 in 0..<5 {
+      #expect(announced.isEmpty)
+      let count: UInt64 = [1, 63, 64, 65, 200][Int(burst)]
+      for number in 0..<count { announced.append(burst << 32 | number) }
+      for number in 0..<min(count, 64) {
+        #expect(!announced.isEmpty && announced.isFresh == (number == 0))
+        #expect(announced.next() == burst << 32 | number)
+      }
+    }
+    #expect(announced.isEmpty)
+  }
 }

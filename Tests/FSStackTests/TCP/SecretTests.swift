@@ -130,4 +130,22 @@ import Testing
     #expect(search(&stepping, skip: { _ in 1 }, isFree: { _ in true }) == nil)
     #expect(search(&stepping, skip: { _ in 65_535 }, isFree: { _ in true }) == nil)
   }
+
+  /// What was computed before is the same as what is computed anew, also when many hosts take each
+  /// other's places, and for the same host from two addresses.
+  @Test func timestampOffsetsAreRemembered() {
+    var offsets = TimestampOffsets(secret: secret)
+    for round in 0..<3 {
+      for number: UInt8 in 0..<100 {
+        let host = IPAddress(v4: 10, 0, 1, number / 2)
+        let address = IPAddress(v4: 10, 0, 0, 1 + number % 2)
+        for _ in 0...round {
+          #expect(offsets.offset(address, host) == secret.timestampOffset(address, host))
+        }
+      }
+    }
+    let none = IPAddress(high: 0, low: 0)
+    offsets = TimestampOffsets(secret: secret)
+    #expect(offsets.offset(none, none) == secret.timestampOffset(none, none))
+  }
 }
