@@ -260,11 +260,8 @@ extension Engine {
 
   /// A snapshot of counters and fillings.
   public func statistics() -> EngineStatistics {
-    var states: [TCPState: Int] = [.listen: listeners.count]
-    for raw in 0..<connections.watermark {
-      let id = ConnectionID(raw: raw)
-      if connections.isAllocated(id) { states[connections[id].state, default: 0] += 1 }
-    }
+    var states = connectionCounts()
+    states[.listen] = listeners.count
     states[.synReceived, default: 0] += Int(halfOpen.records.count)
     states[.timeWait] = Int(timeWait.records.count)
     var reasons: [DropReason: UInt64] = [:]
@@ -283,5 +280,20 @@ extension Engine {
       reassemblySegments: reassembly.count,
       freeTransmitFrames: interfaces.map(\.transmit.freeCount),
       transmitRecords: Int(records.slab.count))
+  }
+
+  /// The connections of the slab by their states, those that occur. There may be a million, so that they
+  /// are not counted in the dictionary.
+  private func connectionCounts() -> [TCPState: Int] {
+    var counts = InlineArray<16, Int>(repeating: 0)
+    for raw in 0..<connections.watermark {
+      let id = ConnectionID(raw: raw)
+      if connections.isAllocated(id) { counts[Int(connections[id].state.rawValue)] += 1 }
+    }
+    var states: [TCPState: Int] = [:]
+    for state in TCPState.allCases where counts[Int(state.rawValue)] > 0 {
+      states[state] = counts[Int(state.rawValue)]
+    }
+    return states
   }
 }
