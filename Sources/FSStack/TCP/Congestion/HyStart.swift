@@ -28,6 +28,7 @@ struct HyStart: BitwiseCopyable {
   private static var rounds: UInt8 { 5 }
 
   /// Takes an acknowledgement. Returns the divisor of the window's growth.
+  @inline(__always)
   mutating func acknowledged(_ sample: CongestionSample) -> UInt32 {
     if !hasBegun {
       hasBegun = true
@@ -43,6 +44,7 @@ struct HyStart: BitwiseCopyable {
     return conservativeRounds > 0 ? Self.growthDivisor : 1
   }
 
+  @inline(__always)
   private mutating func judge() {
     if conservativeRounds > 0 {
       if currentMinimum < baseline {
@@ -60,6 +62,7 @@ struct HyStart: BitwiseCopyable {
     }
   }
 
+  @inline(__always)
   private mutating func endRound(_ next: SequenceNumber) {
     lastMinimum = currentMinimum
     currentMinimum = .max
