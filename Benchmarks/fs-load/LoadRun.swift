@@ -36,6 +36,8 @@ struct LoadRun: ~Copyable {
   private static let drainSeconds = 1.0
   private static let lingerSeconds = 0.05
   private static let resettingNanoseconds: UInt64 = 2_000_000_000
+  /// Microseconds between two bursts of resets.
+  private static let resetInterval: UInt32 = 1_000
   private static let backlog = 4096
 
   /// Does what is ordered.
@@ -226,14 +228,16 @@ extension LoadRun {
     resetConnections()
   }
 
-  /// As fast as the link takes the segments: one that is lost leaves the server with a connection.
+  /// A burst at a time, with time between them in which any server has room for the next: a reset that is lost
+  /// leaves it with a connection.
   private mutating func resetConnections() {
     let queue = self.queue
     let limit = MonotonicTime.nanoseconds + Self.resettingNanoseconds
     repeat {
       _ = device.socket.reapCompletions { queue.recycle($0) }
       if queue.pendingCount == 0, engine.abortConnections(limit: Self.burst) == 0 { return }
-      if transmit() == 0 { sched_yield() }
+      _ = transmit()
+      usleep(Self.resetInterval)
     } while MonotonicTime.nanoseconds < limit
   }
 

@@ -6,10 +6,10 @@ enum LargeMemory {
 
   private static var cacheLine: Int { 64 }
 
-  /// Room for `capacity` elements, not initialised; it begins with a cache line. Large ones are on huge pages where the system
-  /// offers them (madvise(2)): with many connections each packet meets other pages than the one before, and
-  /// their addresses would cost as much as their contents. Slabs are filled from the front, so that no
-  /// page is there in vain. To be freed with `deallocate()`.
+  /// Room for `capacity` elements, not initialised; it begins with a cache line. Large ones are on huge
+  /// pages where the system offers them (madvise(2)): with many connections each packet meets other pages
+  /// than the one before, and their addresses would cost as much as their contents. Slabs are filled from
+  /// the front, so that no page is there in vain. To be freed with `deallocate()`.
   static func allocate<Element: ~Copyable>(_ capacity: Int) -> UnsafeMutablePointer<Element> {
     let size = capacity * MemoryLayout<Element>.stride
     let isLarge = size >= 2 * hugePage
