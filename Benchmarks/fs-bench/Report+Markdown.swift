@@ -32,7 +32,8 @@ extension Report {
     let steal = String(format: "%.0f", options.maximumSteal * 100)
     let connections =
       options.connections.map { "\($0) connections" }
-      ?? "\(Scenario.shortConnections) short connections, or \(Scenario.keptConnections) that stay,"
+      ?? "\(Scenario.waitingConnections) connections that stay and wait for each answer, or "
+      + "\(Scenario.busyConnections) others,"
     return """
       Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
       server, one worker, and with fsd the engine; core 1 has the client, `Benchmarks/fs-load`, an engine of \

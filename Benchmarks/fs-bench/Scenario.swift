@@ -43,7 +43,9 @@ struct Scenario {
   /// Whether a connection is used once.
   var isShort: Bool { kind?.isShort ?? false }
   /// Connections at any time.
-  var connections: Int { ordered ?? (isShort ? Self.shortConnections : Self.keptConnections) }
+  var connections: Int {
+    ordered ?? (isShort || pipeline > 1 ? Self.busyConnections : Self.waitingConnections)
+  }
   /// Whether latency is measured at a fixed rate, too.
   var hasFixedRate: Bool { !isBulk && pipeline == 1 }
   /// What is counted.
@@ -51,12 +53,12 @@ struct Scenario {
   /// What one operation is, for costs.
   var operation: String { isBulk ? "MB" : isShort ? "connection" : "request" }
 
-  /// With as many short ones the server's core is busy; with twice as many the kernel answers so late that
-  /// segments are sent again.
-  static let shortConnections = 64
+  /// With as many short ones, or such that ask 16 times at once, the server's core is busy; with twice as many
+  /// the kernel answers so late that segments are sent again.
+  static let busyConnections = 64
   /// With half as many that wait for their answers, client and server take turns, and fsd's core is idle for a
   /// third of the time.
-  static let keptConnections = 128
+  static let waitingConnections = 128
   /// As many as leave some of 20,000 descriptors, to which the design machine limits a process.
   private static let idleLimit = 19_500
 
