@@ -42,6 +42,15 @@ import Testing
     #expect(pair.peer.take().allSatisfy { $0 == "A> ACK 2 ack 2" })
   }
 
+  /// The record knows no next hop: the answer goes back to where the segment came from.
+  @Test func answersWhereTheSegmentCameFrom() {
+    let pair = timeWait()
+    let router = MACAddress(2, 0, 0, 0, 0, 9)
+    pair.peer.send(.fin, 1, ack: 2) { $0.sourceMAC = router }
+    let answer = pair.simulation.trace.entries.last { $0.sender == "A" }
+    #expect(answer?.segment.destinationMAC == router && answer?.segment.flags == .ack)
+  }
+
   /// What is older by its timestamp is answered, a bare acknowledgement in order that is not is none
   /// (RFC 7323 section 5.3, R1).
   @Test func outdatedAcknowledgement() {
