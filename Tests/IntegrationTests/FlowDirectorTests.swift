@@ -53,8 +53,13 @@ extension Integration {
 
     /// Everything that goes through a proxy arrives, whatever the card has been told.
     private func exchange(_ network: Network) throws {
+      // Nobody has used this port: on others the backend remembers, in TIME-WAIT, connections of an earlier
+      // daemon, whose timestamps this one's do not follow. It challenges their successors, and is sent a RST
+      // (RFC 9293 section 3.10.7.3).
       let pages = try network.backend.startNginx(
-        NginxOptions(root: network.content.directory), preloaded: false)
+        NginxOptions(
+          port: 20_000 + network.laboratory.nextNumber(), root: network.content.directory),
+        preloaded: false)
       defer { pages.stop() }
       let proxy = try network.server.startHAProxy(
         HAProxyOptions(
