@@ -11,15 +11,9 @@ extension Round {
     let spent = try MachineTime.read().since(before)
     var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
     result.rate = megabytes * 8 / seconds
-    result.machineCost = spent.totalBusy * 1e6 / megabytes
-    result.serverCost = spent.busy[Testbed.serverCore] * 1e6 / megabytes
-    result.clientCost = spent.busy[Testbed.clientCore] * 1e6 / megabytes
-    result.serverLoad = spent.busy[Testbed.serverCore] / seconds
-    result.clientLoad = spent.busy[Testbed.clientCore] / seconds
-    result.stolen = spent.totalStolen / seconds / Double(spent.busy.count)
-    if result.stolen > options.maximumSteal {
-      result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
-    }
+    note(
+      busy: spent.busy, stolen: spent.totalStolen, operations: megabytes, seconds: seconds,
+      in: &result)
     return result
   }
 

@@ -88,29 +88,40 @@ struct Round {
 
   private func evaluate(_ report: LoadReport, offered: Double) -> Measurement {
     var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
-    let operations = Double(report.answers)
-    let cost = 1e6 / max(operations, 1)
+    let operations = max(Double(report.answers), 1)
     var busy = report.busy
     busy[Testbed.clientCore] = max(0, busy[Testbed.clientCore] - report.idleSeconds)
     result.offered = offered
     result.rate = report.rate
-    result.machineCost = busy.reduce(0, +) * cost
-    result.serverCost = busy[Testbed.serverCore] * cost
-    result.clientCost = busy[Testbed.clientCore] * cost
+    note(
+      busy: busy, stolen: report.stolen.reduce(0, +), operations: operations,
+      seconds: report.seconds, in: &result)
     result.latency = report.latency
-    result.packetsToServer = Double(report.counters["framesSent"] ?? 0) / max(operations, 1)
-    result.packetsFromServer = Double(report.counters["framesReceived"] ?? 0) / max(operations, 1)
-    result.stolen = report.stolen.reduce(0, +) / report.seconds / Double(busy.count)
-    result.serverLoad = busy[Testbed.serverCore] / report.seconds
-    result.clientLoad = busy[Testbed.clientCore] / report.seconds
+    result.packetsToServer = Double(report.counters["framesSent"] ?? 0) / operations
+    result.packetsFromServer = Double(report.counters["framesReceived"] ?? 0) / operations
     result.generatorLoad = report.load
-    if result.stolen > options.maximumSteal {
-      result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
-    }
     if testbed.tier == .wire, offered == 0, result.clientLoad > Self.clientLimit {
       result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
     }
     return result
+  }
+
+  /// What the processors have done: their busy seconds, and those of all that the hypervisor gave to others,
+  /// of `seconds` in which there were so many operations.
+  func note(
+    busy: [Double], stolen: Double, operations: Double, seconds: Double,
+    in result: inout Measurement
+  ) {
+    let cost = 1e6 / operations
+    result.machineCost = busy.reduce(0, +) * cost
+    result.serverCost = busy[Testbed.serverCore] * cost
+    result.clientCost = busy[Testbed.clientCore] * cost
+    result.serverLoad = busy[Testbed.serverCore] / seconds
+    result.clientLoad = busy[Testbed.clientCore] / seconds
+    result.stolen = stolen / seconds / Double(busy.count)
+    if result.stolen > options.maximumSteal {
+      result.faults.append(String(format: "stolen %.1f %%", result.stolen * 100))
+    }
   }
 
   /// What the daemon has done per operation, warm-up included on both sides.

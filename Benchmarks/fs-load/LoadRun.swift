@@ -29,7 +29,6 @@ struct LoadRun: ~Copyable {
   private var workNanoseconds: UInt64 = 0
   private var sleeps: UInt64 = 0
   private var mustTransmitSoon = false
-  private var unansweredAtEnd = 0
 
   private static let burst = 64
   private static let openingSeconds = 30.0
@@ -197,7 +196,7 @@ extension LoadRun {
       enter(.draining, now, seconds: Self.drainSeconds)
     case .draining:
       if now >= stageEnds || application.isDrained {
-        unansweredAtEnd = application.countUnanswered()
+        if order.rate > 0 { report.unanswered = UInt64(application.countUnanswered()) }
         enter(.lingering, now, seconds: Self.lingerSeconds)
       }
     case .lingering:
@@ -215,7 +214,6 @@ extension LoadRun {
 
   /// Resets what is left, so that the server has done with it, and completes the report.
   private mutating func end() throws {
-    if order.rate > 0 { report.unanswered = UInt64(unansweredAtEnd) }
     let last = try snapshot()
     report.totalCounters = last.counters(since: first)
     let tally = application.tally

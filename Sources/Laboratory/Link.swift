@@ -60,8 +60,8 @@ public struct LinkEnd: Sendable {
   }
 
   /// Lets a kernel thread, pinned to `core`, do the receive work of the interface, whichever core the sender
-  /// runs on: that of NAPI, which an XDP program's is, too. Returns how many threads there are: none on a virtual interface that has neither such a program
-  /// nor receive offload.
+  /// runs on: that of NAPI, which an XDP program's is, too. Returns how many threads there are: none on a
+  /// virtual interface that has neither such a program nor receive offload.
   @discardableResult
   public func receiveByThread(onCore core: Int) throws -> Int {
     try write("1", to: "threaded")

@@ -85,7 +85,7 @@ extension ReadinessMemory {
         Sentinel.wake.data(0))
     }
     while entry != 0 {
-      let next = link(entry).pointee.nextOfSet
+      let next = link(entry).pointee.ofSet.next
       if link(entry).pointee.isInKernel {
         let channel = listenerWatched(link(entry).pointee.socket)
         if Lock.acquire(setLock(number)) {
@@ -260,7 +260,7 @@ func epollForkChild() {
     var link = set.pointee.firstLink
     while link != 0 {
       memory.link(link).pointee.channel = -1
-      link = memory.link(link).pointee.nextOfSet
+      link = memory.link(link).pointee.ofSet.next
     }
   }
   for number in 1..<memory.header.pointee.waitersTouched

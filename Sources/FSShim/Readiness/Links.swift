@@ -11,7 +11,7 @@ extension ReadinessMemory {
     while number != 0 {
       let entry = link(number)
       if entry.pointee.set == set && entry.pointee.descriptor == descriptor { return number }
-      number = entry.pointee.nextOfSocket
+      number = entry.pointee.ofSocket.next
     }
     return 0
   }
@@ -19,59 +19,35 @@ extension ReadinessMemory {
   /// Puts a link at the head of its socket's list. The shard's lock is held.
   func insertIntoSocket(_ number: UInt32) {
     let socket = socketAt(link(number).pointee.socket)
-    pushOfSocket(number, on: &socket.pointee.firstLink)
+    push(number, .ofSocket, on: &socket.pointee.firstLink)
   }
 
   /// Takes a link out of its socket's list. The shard's lock is held.
   func removeFromSocket(_ number: UInt32) {
     let socket = socketAt(link(number).pointee.socket)
-    dropOfSocket(number, from: &socket.pointee.firstLink)
+    drop(number, .ofSocket, from: &socket.pointee.firstLink)
   }
 
   // The lists themselves. What a link is of is a socket, or a set in a set (NestedSets.swift).
 
-  /// Puts a link at the head of a list of those of one socket or member.
-  func pushOfSocket(_ number: UInt32, on first: inout UInt32) {
-    let entry = link(number)
-    entry.pointee.nextOfSocket = first
-    entry.pointee.previousOfSocket = 0
-    if first != 0 { link(first).pointee.previousOfSocket = number }
+  /// Puts a link at the head of a list.
+  @inline(__always)
+  func push(_ number: UInt32, _ list: LinkList, on first: inout UInt32) {
+    link(number).pointee[list] = Neighbours(next: first)
+    if first != 0 { link(first).pointee[list].previous = number }
     first = number
   }
 
-  /// Takes a link out of such a list.
-  func dropOfSocket(_ number: UInt32, from first: inout UInt32) {
-    let entry = link(number).pointee
-    if entry.previousOfSocket == 0 {
-      first = entry.nextOfSocket
+  /// Takes a link out of a list.
+  @inline(__always)
+  func drop(_ number: UInt32, _ list: LinkList, from first: inout UInt32) {
+    let own = link(number).pointee[list]
+    if own.previous == 0 {
+      first = own.next
     } else {
-      link(entry.previousOfSocket).pointee.nextOfSocket = entry.nextOfSocket
+      link(own.previous).pointee[list].next = own.next
     }
-    if entry.nextOfSocket != 0 {
-      link(entry.nextOfSocket).pointee.previousOfSocket = entry.previousOfSocket
-    }
-  }
-
-  /// Puts a link at the head of a list of those in one set.
-  func pushOfSet(_ number: UInt32, on first: inout UInt32) {
-    let entry = link(number)
-    entry.pointee.nextOfSet = first
-    entry.pointee.previousOfSet = 0
-    if first != 0 { link(first).pointee.previousOfSet = number }
-    first = number
-  }
-
-  /// Takes a link out of such a list.
-  func dropOfSet(_ number: UInt32, from first: inout UInt32) {
-    let entry = link(number).pointee
-    if entry.previousOfSet == 0 {
-      first = entry.nextOfSet
-    } else {
-      link(entry.previousOfSet).pointee.nextOfSet = entry.nextOfSet
-    }
-    if entry.nextOfSet != 0 {
-      link(entry.nextOfSet).pointee.previousOfSet = entry.previousOfSet
-    }
+    if own.next != 0 { link(own.next).pointee[list].previous = own.previous }
   }
 
   /// Takes a link out of its set, also out of the kernel's. The shard's lock is held.
@@ -114,7 +90,7 @@ extension ReadinessMemory {
     var number = socketAt(socket).pointee.firstLink
     while number != 0 {
       let entry = link(number)
-      let next = entry.pointee.nextOfSocket
+      let next = entry.pointee.ofSocket.next
       let isConcerned = channel < 0 || entry.pointee.channel == channel
       if isConcerned { isFound = true }
       let isWanted = events == 0 || entry.pointee.mask & events != 0
@@ -188,7 +164,7 @@ func socketDescriptorClosed(_ socket: Int32, fd: Int32) {
   while number != 0 {
     let entry = memory.link(number)
     if entry.pointee.descriptor == fd { entry.pointee.isStale = true }
-    number = entry.pointee.nextOfSocket
+    number = entry.pointee.ofSocket.next
   }
   Lock.release(memory.shardLock(socket))
 }
@@ -203,7 +179,7 @@ func socketDecided(_ socket: Int32, fd: Int32, kernel: Bool) {
   var number = socketAt(socket).pointee.firstLink
   while number != 0 {
     let entry = memory.link(number)
-    let next = entry.pointee.nextOfSocket
+    let next = entry.pointee.ofSocket.next
     if kernel {
       memory.moveToKernel(number)
     } else {
@@ -254,7 +230,7 @@ func listenerJoined(_ socket: Int32, _ channel: Int32) {
       }
       Lock.release(memory.setLock(setNumber))
     }
-    number = entry.pointee.nextOfSocket
+    number = entry.pointee.ofSocket.next
   }
   Lock.release(memory.shardLock(socket))
 }
@@ -266,7 +242,7 @@ extension ReadinessMemory {
     while number != 0 {
       let entry = link(number)
       if !entry.pointee.isInKernel { return number }
-      number = entry.pointee.nextOfSocket
+      number = entry.pointee.ofSocket.next
     }
     return 0
   }

@@ -113,12 +113,32 @@ struct Link {
   var isReady: Bool
   /// Whether the kernel's side of the descriptor is in the kernel's set, with a sentinel.
   var isInKernel: Bool
-  var nextOfSocket: UInt32
-  var previousOfSocket: UInt32
-  var nextOfSet: UInt32
-  var previousOfSet: UInt32
+  var ofSocket: Neighbours
+  var ofSet: Neighbours
   var nextReady: UInt32
   var previousReady: UInt32
+}
+
+/// The links before and behind one in a list; 0 for none.
+struct Neighbours {
+  var next: UInt32 = 0
+  var previous: UInt32 = 0
+}
+
+/// The lists that a link is in.
+enum LinkList {
+  /// That of its socket, or of the set that is a member.
+  case ofSocket
+  /// That of its set.
+  case ofSet
+}
+
+extension Link {
+  /// Its neighbours in one of its lists.
+  subscript(_ list: LinkList) -> Neighbours {
+    get { list == .ofSocket ? ofSocket : ofSet }
+    set { if list == .ofSocket { ofSocket = newValue } else { ofSet = newValue } }
+  }
 }
 
 /// A thread's own epoll set of the kernel, over the eventfds of the channels it has waited for.
@@ -211,7 +231,7 @@ struct ReadinessMemory {
     defer { Lock.release(lock) }
     var number = header.pointee.firstFreeLink
     if number != 0 {
-      header.pointee.firstFreeLink = link(number).pointee.nextOfSocket
+      header.pointee.firstFreeLink = link(number).pointee.ofSocket.next
     } else {
       guard header.pointee.linksTouched < linkLimit else { return 0 }
       number = header.pointee.linksTouched
@@ -220,8 +240,8 @@ struct ReadinessMemory {
     link(number).initialize(
       to: Link(
         set: 0, socket: -1, member: 0, descriptor: -1, isStale: false, mask: 0, data: 0,
-        channel: -1, isReady: false, isInKernel: false, nextOfSocket: 0, previousOfSocket: 0,
-        nextOfSet: 0, previousOfSet: 0, nextReady: 0, previousReady: 0))
+        channel: -1, isReady: false, isInKernel: false, ofSocket: Neighbours(), ofSet: Neighbours(),
+        nextReady: 0, previousReady: 0))
     return number
   }
 
@@ -230,7 +250,7 @@ struct ReadinessMemory {
     link(number).pointee.set = 0
     link(number).pointee.socket = -1
     link(number).pointee.member = 0
-    link(number).pointee.nextOfSocket = header.pointee.firstFreeLink
+    link(number).pointee.ofSocket.next = header.pointee.firstFreeLink
     header.pointee.firstFreeLink = number
     Lock.release(lock)
   }

@@ -82,7 +82,7 @@ extension ReadinessMemory {
       if entry.pointee.set == UInt32(bitPattern: outer) && entry.pointee.descriptor == descriptor {
         return number
       }
-      number = entry.pointee.nextOfSocket
+      number = entry.pointee.ofSocket.next
     }
     return 0
   }
@@ -90,8 +90,8 @@ extension ReadinessMemory {
   fileprivate func enterMembership(_ number: UInt32) {
     let entry = link(number)
     let (outer, member) = (set(entry.pointee.set), set(entry.pointee.member))
-    pushOfSet(number, on: &outer.pointee.firstMember)
-    pushOfSocket(number, on: &member.pointee.firstMembership)
+    push(number, .ofSet, on: &outer.pointee.firstMember)
+    push(number, .ofSocket, on: &member.pointee.firstMembership)
     guard Lock.acquire(setLock(entry.pointee.member)) else { return }
     beginNesting(member)
     Lock.release(setLock(entry.pointee.member))
@@ -100,8 +100,8 @@ extension ReadinessMemory {
   fileprivate func leaveMembership(_ number: UInt32) {
     let entry = link(number).pointee
     let (outer, member) = (set(entry.set), set(entry.member))
-    dropOfSet(number, from: &outer.pointee.firstMember)
-    dropOfSocket(number, from: &member.pointee.firstMembership)
+    drop(number, .ofSet, from: &outer.pointee.firstMember)
+    drop(number, .ofSocket, from: &member.pointee.firstMembership)
     if Lock.acquire(setLock(entry.member)) {
       endNesting(member)
       Lock.release(setLock(entry.member))
@@ -115,7 +115,7 @@ extension ReadinessMemory {
     var at = set(number).pointee.firstMembership
     while at != 0 {
       count += 1
-      at = link(at).pointee.nextOfSocket
+      at = link(at).pointee.ofSocket.next
     }
     return count
   }
@@ -148,7 +148,7 @@ extension ReadinessMemory {
       guard Lock.acquire(nestingLock) else { return }
       // One that has left meanwhile leads nowhere.
       let isThere = at == 0 || link(at).pointee.member != 0 && link(at).pointee.set == number
-      let next = at == 0 ? set(number).pointee.firstMember : link(at).pointee.nextOfSet
+      let next = at == 0 ? set(number).pointee.firstMember : link(at).pointee.ofSet.next
       let member = isThere && next != 0 ? link(next).pointee.member : 0
       Lock.release(nestingLock)
       if member == 0 { return }

@@ -42,12 +42,12 @@ extension ReadinessMemory {
   }
 
   func insert(_ number: UInt32, into set: EpollSetPointer) {
-    pushOfSet(number, on: &set.pointee.firstLink)
+    push(number, .ofSet, on: &set.pointee.firstLink)
   }
 
   func remove(_ number: UInt32, from set: EpollSetPointer) {
     removeReady(number, from: set)
-    dropOfSet(number, from: &set.pointee.firstLink)
+    drop(number, .ofSet, from: &set.pointee.firstLink)
   }
 
   /// What of a link's mask holds now.
