@@ -15,9 +15,13 @@ struct BackToBack: ~Copyable {
   /// What one round takes of virtual time: about what it takes of real time, so that as many
   /// acknowledgements are delayed at a time, and as many chunks wait for them.
   private static let round = Interval.microseconds(400)
+  /// After so long without requests everything that was delayed is done.
+  private static let quiet = Interval.milliseconds(300)
   private static let ports: ClosedRange<UInt16> = 8000...8031
-  /// Connections of one channel, where there are several.
-  private static let perChannel = 1 << 17
+  /// Connections of one channel, where there are several: as many as one may have.
+  private static let perChannel = 1 << 18
+  /// Chunks to send of one channel, at most: more than wait for acknowledgements, which are delayed, at a time.
+  private static let sendChunks = 1 << 14
 
   /// `connections` open at a time, at most; bytes of a request and of its answer.
   init(connections: Int, requestSize: Int, responseSize: Int, closes: Bool) {
@@ -28,7 +32,7 @@ struct BackToBack: ~Copyable {
     let channelCount = (connections + Self.perChannel - 1) / Self.perChannel
     // Closed connections keep their slots for a while.
     let slots = channelCount == 1 ? max(connections, 512) : 2 * Self.perChannel
-    let sendChunks = min(max(4096, connections), Self.perChannel)
+    let sendChunks = min(max(4096, connections), Self.sendChunks)
     for _ in 0..<channelCount {
       let asking = ProgramEnd(
         connections: slots, sendChunks: sendChunks,
@@ -53,8 +57,8 @@ struct BackToBack: ~Copyable {
   }
 
   /// One turn of everybody.
-  mutating func round() {
-    now = now + Self.round
+  mutating func round(after pause: Interval = Self.round) {
+    now = now + pause
     for index in clients.indices { clients[index].publish() }
     _ = server.deliver(to: &client, limit: Self.burst, now: now)
     client.finishTurn(now: now)
@@ -94,6 +98,19 @@ struct BackToBack: ~Copyable {
 
   private var established: Int { clients.reduce(0) { $0 + $1.established } }
   private var answers: Int { clients.reduce(0) { $0 + $1.answers } }
+
+  /// As `runRequests`, but between two requests of a connection all that was delayed is done, as if it were
+  /// asked seldom, however few there are: every answer is acknowledged by itself.
+  mutating func runSeldomRequests(_ count: Int, concurrency: Int) {
+    for first in stride(from: 0, to: count, by: concurrency) {
+      runRequests(min(concurrency, count - first), concurrency: concurrency)
+      let end = now + Self.quiet
+      while now < end {
+        let next = min(client.engine.nextDeadline() ?? end, server.engine.nextDeadline() ?? end)
+        round(after: max(min(next, end) - now, Self.round))
+      }
+    }
+  }
 
   /// Sends `count` requests on the open connections, in no order, `concurrency` at a time.
   mutating func runRequests(_ count: Int, concurrency: Int) {

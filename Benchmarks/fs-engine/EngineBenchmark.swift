@@ -5,7 +5,7 @@ import Foundation
 
 /// What is measured, from the command line.
 struct EngineBenchmark {
-  private enum Kind: String { case short, keepalive, idle, timewait }
+  private enum Kind: String { case short, keepalive, seldom, idle, timewait }
 
   struct Misuse: Error, CustomStringConvertible {
     let description: String
@@ -18,11 +18,11 @@ struct EngineBenchmark {
   private let requestSize = 64
   private let responseSize = 64
 
-  /// Reads `short|keepalive|idle|timewait COUNT [CONNECTIONS]`.
+  /// Reads `short|keepalive|seldom|idle|timewait COUNT [CONNECTIONS]`.
   init(arguments: [String]) throws {
     guard let first = arguments.first, let kind = Kind(rawValue: first), arguments.count <= 3 else {
       throw Misuse(
-        description: "usage: fs-engine short|keepalive|idle|timewait COUNT [CONNECTIONS]")
+        description: "usage: fs-engine short|keepalive|seldom|idle|timewait COUNT [CONNECTIONS]")
     }
     let numbers = arguments.dropFirst().compactMap { Int($0) }
     guard numbers.count == arguments.count - 1, let count = numbers.first, count > 0 else {
@@ -48,6 +48,11 @@ struct EngineBenchmark {
       pair.runRequests(min(20_000, count), concurrency: concurrency)
       measure(&pair, "request") { pair, count in
         pair.runRequests(count, concurrency: concurrency)
+      }
+    case .seldom:
+      pair.open(connections, concurrency: 1024)
+      measure(&pair, "request, each acknowledged by itself") { pair, count in
+        pair.runSeldomRequests(count, concurrency: concurrency)
       }
     case .idle:
       let before = Self.residentBytes()

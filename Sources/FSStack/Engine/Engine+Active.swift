@@ -34,7 +34,7 @@ extension Engine {
     let flow = Flow(local: local, localPort: port, remote: remote, remotePort: command.remotePort)
     let hash = secret.hash(flow)
     var initial: SequenceNumber?
-    if let old = timeWait.find(flow, hash: hash) {
+    if case .timeWait(let old) = flows.find(flow, hash: hash) {
       initial = timeWait.records[old].nextInitialSequence
       timeWait.remove(old)
       counters.timeWaitReused += 1
@@ -99,31 +99,34 @@ extension Engine {
     wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16, now: Instant
   ) -> UInt16? {
     let secret = self.secret
-    let connections = self.connections
     let flows = self.flows
     let timeWait = self.timeWait
+    func flow(_ port: UInt16) -> Flow {
+      Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
+    }
     func isFree(_ port: UInt16, reusing reuses: Bool) -> Bool {
       // A connection with itself is none that anyone asks for.
       if local == remote, port == remotePort { return false }
-      let flow = Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
-      let hash = secret.hash(flow)
-      let isTaken =
-        flows.find(hash) { connections[ConnectionID(raw: $0)].flow == flow } != nil
-      if isTaken { return false }
-      guard let record = timeWait.find(flow, hash: hash) else { return true }
-      return reuses && timeWait.isReusable(record, now: now)
+      switch flows.find(flow(port), hash: secret.hash(flow(port))) {
+      case nil: return true
+      case .connection, .halfOpen: return false
+      case .timeWait(let record): return reuses && timeWait.isReusable(record, now: now)
+      }
     }
     if wanted != 0 { return isFree(wanted, reusing: true) ? wanted : nil }
-    let flow = Flow(local: local, localPort: 0, remote: remote, remotePort: remotePort)
     var steering = SourcePortSteering(
-      flow, engine: configuration.engineIndex, engineCount: configuration.engineCount, ownership,
+      flow(0), engine: configuration.engineIndex, engineCount: configuration.engineCount, ownership,
       arrivals: arrivals)
     repeat {
       for reuses in [false, true] {
         let port = sourcePorts.search(
           configuration.activePorts, local: local, remote: remote, remotePort: remotePort,
           skip: { steering.portsOfOthers(from: $0) }, isFree: { isFree($0, reusing: reuses) })
-        if let port { return port }
+        guard let port else { continue }
+        // The next one to this destination will begin here.
+        let next = port &+ 1 &+ UInt16(truncatingIfNeeded: steering.portsOfOthers(from: port &+ 1))
+        flows.prefetch(secret.hash(flow(next)))
+        return port
       }
     } while steering.forgetArrivals()
     return nil

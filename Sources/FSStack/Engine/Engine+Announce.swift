@@ -47,10 +47,14 @@ extension Engine {
   /// memory: nothing is decided, counted or believed here.
   @inline(__always)
   public mutating func announce(_ frame: UnsafeRawBufferPointer) {
-    guard hasManyConnections, let flow = unsafe Flow(ofPlain: frame) else { return }
+    // Where a new flow belongs nobody has looked before, however few there are.
+    let isCold = hasManyConnections
+    guard unsafe isCold || Flow.opens(plain: frame), let flow = unsafe Flow(ofPlain: frame) else {
+      return
+    }
     let hash = secret.hash(flow)
     flows.prefetch(hash)
-    announced.append(hash)
+    if isCold { announced.append(hash) }
   }
 
   /// A frame is received: asks for what a later one of the burst needs, by what the index says by now.
@@ -63,9 +67,7 @@ extension Engine {
   private mutating func prefetchNextAnnounced() {
     var count = announced.isFresh ? Self.near : 1
     while count > 0, !announced.isEmpty {
-      if let raw = flows.find(announced.next(), where: { _ in true }) {
-        prefetch(ConnectionID(raw: raw))
-      }
+      if case .connection(let id) = flows.candidate(announced.next()) { prefetch(id) }
       count -= 1
     }
   }
@@ -109,6 +111,13 @@ extension Engine {
 extension Flow {
   /// What reaches to the end of the ports.
   private static var plainLength: Int { 14 + 20 + 4 }
+
+  /// Whether a frame, if it is what most are, has a SYN.
+  @inline(__always)
+  static func opens(plain frame: UnsafeRawBufferPointer) -> Bool {
+    guard frame.count > plainLength + 9, let base = frame.baseAddress else { return false }
+    return unsafe TCPFlags(rawValue: base.byte(plainLength + 9)).contains(.syn)
+  }
 
   /// The flow of a frame, if it is what most are: IPv4 without options, TCP, no VLAN tag. Nothing but its
   /// length has been checked.

@@ -87,7 +87,8 @@ extension Engine {
       catchUp(connections[candidate].channel, now: now)
     }
     guard let id = find(other, hash: hash) else {
-      return halfOpen.find(other, hash: hash) == nil ? (.none, hash) : nil
+      if case .halfOpen = flows.find(other, hash: hash) { return nil }
+      return (.none, hash)
     }
     let connection = connections[id]
     guard connection.state >= .established, connection.channel != .none,

@@ -15,7 +15,8 @@ extension Engine {
       local: message.source, localPort: message.sourcePort, remote: message.destination,
       remotePort: message.destinationPort)
     let hash = secret.hash(flow)
-    if let id = find(flow, hash: hash) {
+    let record = flows.find(flow, hash: hash)
+    if case .connection(let id) = record {
       // Only what quotes a segment in flight can be about this connection (RFC 5927 section 4.1).
       guard connections[id].hasInFlight(message.sequence) else {
         drop(.icmpNoFlow)
@@ -23,7 +24,7 @@ extension Engine {
       }
       counters.errorsReceived += 1
       apply(message, to: id, now: now)
-    } else if let id = halfOpen.find(flow, hash: hash) {
+    } else if case .halfOpen(let id) = record {
       errorArrives(message, for: id)
     } else if mayHandOver, configuration.engineCount > 1,
       owner(of: flow, hash: hash) != configuration.engineIndex

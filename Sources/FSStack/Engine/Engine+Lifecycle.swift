@@ -7,7 +7,7 @@ extension Engine {
       drop(.connectionTableFull)
       return nil
     }
-    flows.insert(hash, id.raw)
+    flows.insert(.connection(id), hash: hash)
     connections[id].flags.insert(.indexed)
     return id
   }
@@ -42,7 +42,7 @@ extension Engine {
   /// Takes a connection out of the established table and stops its timers.
   private mutating func unlink(_ id: ConnectionID) {
     if connections[id].flags.contains(.indexed) {
-      flows.remove(secret.hash(connections[id].flow), id.raw)
+      flows.remove(.connection(id), hash: secret.hash(connections[id].flow))
       connections[id].flags.remove(.indexed)
     }
     forgetOrphan(id)

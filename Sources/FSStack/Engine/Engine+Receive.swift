@@ -53,7 +53,8 @@ extension Engine {
     let hash = secret.hash(flow)
     let payload = unsafe UnsafeRawBufferPointer(
       rebasing: frame[segment.payloadOffset..<segment.payloadOffset + segment.payloadLength])
-    if let id = find(flow, hash: hash) {
+    let record = flows.find(flow, hash: hash)
+    if case .connection(let id) = record {
       // Nobody outside may speak for this host itself.
       guard (interface == loopback) == (connections[id].interface == loopback) else {
         drop(.sourceAddressInvalid)
@@ -63,15 +64,15 @@ extension Engine {
       return .done
     }
     return unsafe missed(
-      &segment, payload, flow, hash: hash, interface: interface, now: now,
+      &segment, payload, flow, record, hash: hash, interface: interface, now: now,
       mayHandOver: mayHandOver)
   }
 
-  /// A segment of a flow that is not in the local established table.
+  /// A segment of a flow that has no connection; `record` is what there is of it instead.
   @inline(never)
   private mutating func missed(
-    _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow, hash: UInt64,
-    interface: Int, now: Instant, mayHandOver: Bool
+    _ segment: inout Segment, _ payload: UnsafeRawBufferPointer, _ flow: Flow,
+    _ record: FlowRecord?, hash: UInt64, interface: Int, now: Instant, mayHandOver: Bool
   ) -> Verdict {
     // Broadcast and multicast addresses are nobody's (MUST-57).
     if interface != loopback {
@@ -89,15 +90,16 @@ extension Engine {
       drop(.movedToKernel)
       return .done
     }
-    if !halfOpen.isEmpty, let id = halfOpen.find(flow, hash: hash) {
+    var initial: SequenceNumber?
+    switch record {
+    case .halfOpen(let id):
       unsafe halfOpenSegmentArrives(id, &segment, payload, hash: hash, now: now)
       return .done
-    }
-    var initial: SequenceNumber?
-    if let id = timeWait.find(flow, hash: hash) {
+    case .timeWait(let id):
       initial = timeWaitSegmentArrives(id, &segment, interface: interface, now: now)
       if initial == nil { return .done }
-    } else if mayHandOver, configuration.engineCount > 1 {
+    case .connection, nil:
+      guard mayHandOver, configuration.engineCount > 1 else { break }
       let owner = self.owner(of: flow, hash: hash)
       if owner != configuration.engineIndex {
         counters.handedOver += 1

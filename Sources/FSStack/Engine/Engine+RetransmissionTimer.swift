@@ -7,6 +7,7 @@ extension Engine {
   mutating func restartRetransmissionTimer(_ id: ConnectionID, now: Instant) {
     guard connections[id].hasOutstanding else {
       connections[id].retransmitAt = .never
+      if hasManyConnections { armTimers(id) }
       return
     }
     setProbeOrTimeout(id, timeoutAt: now + connections[id].roundTrip.current, now: now)

@@ -20,9 +20,9 @@ public struct Engine: ~Copyable {
   /// Addresses of the managed interfaces.
   var localAddresses: [IPAddress] = []
 
+  let flows: FlowTable
+  /// Those of `flows`.
   let connections: Slab<ConnectionID, Connection>
-  /// The local established table.
-  let flows: HashIndex
   var halfOpen: HalfOpenTable
   var timeWait: TimeWaitTable
   var moved = MovedFlows()
@@ -83,10 +83,12 @@ public struct Engine: ~Copyable {
     sourcePorts = SourcePortCursors(secret: secret)
     timestampOffsets = TimestampOffsets(secret: secret)
     let capacity = configuration.maximumConnections
-    connections = Slab(capacity: capacity)
-    flows = HashIndex(capacity: capacity)
-    halfOpen = HalfOpenTable(capacity: configuration.maximumHalfOpen, secret: secret)
-    timeWait = TimeWaitTable(capacity: configuration.maximumTimeWait, secret: secret)
+    flows = FlowTable(
+      connections: capacity, halfOpen: configuration.maximumHalfOpen,
+      timeWait: configuration.maximumTimeWait)
+    connections = flows.connections
+    halfOpen = HalfOpenTable(flows, secret: secret)
+    timeWait = TimeWaitTable(flows, secret: secret)
     listeners = ListenTable(
       capacity: configuration.maximumListeners, acceptorCapacity: configuration.maximumAcceptors)
     rows = LinkRows(capacity: capacity)
@@ -113,7 +115,6 @@ public struct Engine: ~Copyable {
     for raw in 0..<channels.watermark where channels.isAllocated(ChannelID(raw: raw)) {
       channels[ChannelID(raw: raw)].deallocate()
     }
-    connections.deallocate()
     flows.deallocate()
     halfOpen.deallocate()
     timeWait.deallocate()
@@ -140,11 +141,9 @@ public struct Engine: ~Copyable {
   }
 
   /// The connection of a flow.
-  @inline(__always)
   func find(_ flow: Flow, hash: UInt64) -> ConnectionID? {
-    let connections = self.connections
-    return flows.find(hash) { connections[ConnectionID(raw: $0)].flow == flow }
-      .map(ConnectionID.init(raw:))
+    guard case .connection(let id) = flows.find(flow, hash: hash) else { return nil }
+    return id
   }
 
   /// Puts a connection on the list of those that may send at the end of the burst.
@@ -163,6 +162,11 @@ public struct Engine: ~Copyable {
   /// Lets the timer wheel know of the connection's earliest deadline.
   @inline(__always)
   mutating func armTimers(_ id: ConnectionID) {
-    timers.arm(id, at: deadline(of: id))
+    let deadline = deadline(of: id)
+    if hasManyConnections {
+      timers.move(id, to: deadline)
+    } else {
+      timers.arm(id, at: deadline)
+    }
   }
 }

@@ -54,7 +54,7 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let synchronizeRetransmitted = Self(rawValue: 1 << 21)
   /// The retransmission timer measures a closed window, not lost data.
   static let persisting = Self(rawValue: 1 << 22)
-  /// It stands in `Engine.flows`.
+  /// `Engine.flows` finds it.
   static let indexed = Self(rawValue: 1 << 23)
   /// Its SYN waits for the next hop's address.
   static let awaitsPath = Self(rawValue: 1 << 24)

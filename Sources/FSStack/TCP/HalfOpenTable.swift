@@ -57,19 +57,22 @@ struct HalfOpenTable {
   /// Unacceptable segments of one record are answered at most so often.
   private static var answerInterval: UInt32 { 500 }
 
-  let records: IndexedSlab<HalfOpenID, HalfOpen>
+  private let flows: FlowTable
+  private let links: LinkTable<HalfOpenID>
   private var queues = InlineArray<8, ListHead<HalfOpenID>>(repeating: ListHead())
   private let secret: Secret
 
-  init(capacity: Int, secret: Secret) {
-    records = IndexedSlab(capacity: capacity)
+  /// The records are among `flows`.
+  init(_ flows: FlowTable, secret: Secret) {
+    self.flows = flows
+    links = LinkTable(capacity: Int(flows.halfOpen.capacity))
     self.secret = secret
   }
 
-  /// Frees the memory.
-  func deallocate() { records.deallocate() }
+  /// Frees its own memory.
+  func deallocate() { links.deallocate() }
 
-  var isEmpty: Bool { records.count == 0 }
+  var records: Slab<HalfOpenID, HalfOpen> { flows.halfOpen }
   var isFull: Bool { records.isFull }
 
   /// How long a record waits after so many expiries: 1 s, doubled each time, at most 120 s.
@@ -77,14 +80,10 @@ struct HalfOpenTable {
     .seconds(attempts < 7 ? 1 << UInt64(attempts) : 120)
   }
 
-  /// The record of a flow.
-  func find(_ flow: Flow, hash: UInt64) -> HalfOpenID? {
-    records.find(hash) { records[$0].flow == flow }
-  }
-
-  /// Enters a flow that is not in the table; nil when it is full.
+  /// Enters a flow that is not known; nil when there is no room.
   mutating func insert(_ record: HalfOpen, hash: UInt64, now: Instant) -> HalfOpenID? {
-    guard let id = records.insert(record, hash: hash) else { return nil }
+    guard let id = records.allocate(record) else { return nil }
+    flows.insert(.halfOpen(id), hash: hash)
     records[id].answeredAt = Self.milliseconds(now) &- Self.answerInterval
     append(id, now: now)
     return id
@@ -92,8 +91,9 @@ struct HalfOpenTable {
 
   /// Forgets a record.
   mutating func remove(_ id: HalfOpenID) {
-    records.links.remove(id, from: &queues[queue(of: id)])
-    records.remove(id, hash: secret.hash(records[id].flow))
+    links.remove(id, from: &queues[queue(of: id)])
+    flows.remove(.halfOpen(id), hash: secret.hash(records[id].flow))
+    records.free(id)
   }
 
   /// The next record whose timer is due by `now`; the caller removes it or lets it wait again.
@@ -107,14 +107,14 @@ struct HalfOpenTable {
 
   /// A record whose timer has expired waits again, longer.
   mutating func waitAgain(_ id: HalfOpenID, now: Instant) {
-    records.links.remove(id, from: &queues[queue(of: id)])
+    links.remove(id, from: &queues[queue(of: id)])
     records[id].attempts = min(records[id].attempts + 1, 254)
     append(id, now: now)
   }
 
   private mutating func append(_ id: HalfOpenID, now: Instant) {
     records[id].deadline = now + Self.timeout(records[id].attempts)
-    records.links.append(id, to: &queues[queue(of: id)])
+    links.append(id, to: &queues[queue(of: id)])
   }
 
   private func queue(of id: HalfOpenID) -> Int {

@@ -47,47 +47,55 @@ struct TimeWaitTable {
   /// A tick is 1/64 s; modulo 2^16 they tell 1024 s apart.
   private static let tick: UInt64 = 15_625_000
 
-  let records: IndexedSlab<TimeWaitID, TimeWaitRecord>
+  private let flows: FlowTable
+  private let links: LinkTable<TimeWaitID>
   private var order = ListHead<TimeWaitID>()
   /// The tick at which the last wait of the list ends.
   private var latestExpiry: UInt64 = 0
   private let secret: Secret
 
-  init(capacity: Int, secret: Secret) {
-    records = IndexedSlab(capacity: capacity)
+  /// The records are among `flows`.
+  init(_ flows: FlowTable, secret: Secret) {
+    self.flows = flows
+    links = LinkTable(capacity: Int(flows.timeWait.capacity))
     self.secret = secret
   }
 
-  /// Frees the memory.
-  func deallocate() { records.deallocate() }
+  /// Frees its own memory.
+  func deallocate() { links.deallocate() }
 
-  /// The record of a flow.
-  func find(_ flow: Flow, hash: UInt64) -> TimeWaitID? {
-    records.find(hash) { records[$0].flow == flow }
-  }
+  var records: Slab<TimeWaitID, TimeWaitRecord> { flows.timeWait }
 
-  /// Enters a flow that is not in the table.
+  /// Enters a flow that is not known.
   mutating func insert(_ record: TimeWaitRecord, now: Instant) {
-    if records.isFull { remove(order.first) }
-    guard let id = records.insert(record, hash: secret.hash(record.flow)) else { return }
+    if records.isFull { removeFirst() }
+    guard let id = records.allocate(record) else { return }
+    flows.insert(.timeWait(id), hash: secret.hash(record.flow))
     append(id, now: now)
     records[id].answered = Self.ticks(now) &- Self.answerTicks
   }
 
+  /// Ends the oldest wait, and looks ahead to the next: nobody has looked for their flows for long.
+  private mutating func removeFirst() {
+    remove(order.first)
+    if order.first != .none { flows.prefetch(secret.hash(records[order.first].flow)) }
+  }
+
   /// Ends a wait.
   mutating func remove(_ id: TimeWaitID) {
-    records.links.remove(id, from: &order)
-    records.remove(id, hash: secret.hash(records[id].flow))
+    links.remove(id, from: &order)
+    flows.remove(.timeWait(id), hash: secret.hash(records[id].flow))
+    records.free(id)
   }
 
   /// A segment came that makes the wait begin anew.
   mutating func restart(_ id: TimeWaitID, now: Instant) {
-    records.links.remove(id, from: &order)
+    links.remove(id, from: &order)
     append(id, now: now)
   }
 
   private mutating func append(_ id: TimeWaitID, now: Instant) {
-    records.links.append(id, to: &order)
+    links.append(id, to: &order)
     let end = (now + Self.duration).nanoseconds
     latestExpiry = end / Self.tick + (end % Self.tick == 0 ? 0 : 1)
     records[id].expiry = UInt16(truncatingIfNeeded: latestExpiry)
@@ -95,7 +103,7 @@ struct TimeWaitTable {
 
   /// Ends the waits that are over.
   mutating func expire(now: Instant) {
-    while let deadline = nextDeadline, deadline <= now { remove(order.first) }
+    while let deadline = nextDeadline, deadline <= now { removeFirst() }
   }
 
   /// When the next wait ends.

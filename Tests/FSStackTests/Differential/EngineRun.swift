@@ -145,9 +145,12 @@ struct EngineRun {
       remotePort: conversation.peerPort)
     let engine = simulation.a.engines[0]
     let hash = engine.engine.secret.hash(flow)
-    if let id = engine.engine.find(flow, hash: hash) { return engine.engine.connections[id].state }
-    if engine.engine.halfOpen.find(flow, hash: hash) != nil { return .synReceived }
-    return engine.engine.timeWait.find(flow, hash: hash) == nil ? .closed : .timeWait
+    return switch engine.engine.flows.find(flow, hash: hash) {
+    case .connection(let id): engine.engine.connections[id].state
+    case .halfOpen: .synReceived
+    case .timeWait: .timeWait
+    case nil: .closed
+    }
   }
 }
 

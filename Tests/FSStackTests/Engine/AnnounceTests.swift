@@ -12,6 +12,8 @@ import Testing
     #expect(result == .segment)
     let isPlain = golden.header.source.isIPv4 && golden.header.vlan == NetworkLayer.untagged
     #expect(flow == (isPlain ? Flow(segment) : nil))
+    guard isPlain else { return }
+    #expect(Flow.opens(plain: buffer.place(golden.frame)) == segment.flags.contains(.syn))
   }
 
   /// Not a byte behind the end of a frame is read, however short it is.
@@ -19,8 +21,11 @@ import Testing
   func readsNothingBehindTheEnd(_ golden: GoldenFrame) {
     let buffer = GuardedBuffer()
     for length in 0...golden.frame.count {
-      let flow = Flow(ofPlain: buffer.place(golden.frame[..<length]))
+      let frame = buffer.place(golden.frame[..<length])
+      let flow = Flow(ofPlain: frame)
+      let opens = Flow.opens(plain: frame)
       if length < 38 { #expect(flow == nil) }
+      if length < 48 { #expect(!opens) }
     }
   }
 

@@ -31,7 +31,9 @@ import Testing
 
   /// "Port exhaustion": the application is told EADDRNOTAVAIL, and what is open stays so.
   @Test func exhaustion() {
-    let pair = Pair()
+    var options = SimulatedHost.Options()
+    options.maximumTimeWait = 20_480
+    let pair = Pair(options: options)
     let engine = pair.simulation.b.engines[0]
     let local = pair.simulation.b.address
     let remote = pair.simulation.a.address
@@ -40,9 +42,6 @@ import Testing
     // All other ports are in TIME-WAIT without timestamps.
     let now = pair.simulation.now
     engine.control { engine in
-      let secret = engine.secret
-      engine.timeWait.deallocate()
-      engine.timeWait = TimeWaitTable(capacity: 20_480, secret: secret)
       for port: UInt16 in 36864...57343 where port != first.endpoint.localPort {
         engine.timeWait.insert(
           TimeWaitRecord(

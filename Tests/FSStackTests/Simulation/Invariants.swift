@@ -247,9 +247,9 @@ struct Invariants {
     expect(isIndexed == (connection.state != .closed), "indexed: \(isIndexed)")
     if isIndexed {
       let hash = engine.secret.hash(connection.flow)
-      expect(engine.find(connection.flow, hash: hash) == id, "its flow finds another")
       expect(
-        engine.timeWait.find(connection.flow, hash: hash) == nil, "its flow is in TIME-WAIT")
+        engine.flows.find(connection.flow, hash: hash) == .connection(id),
+        "its flow finds something else")
     }
     guard connection.channel != .none else {
       expect(connection.endpoint != .none, "neither application nor listener")
@@ -305,6 +305,7 @@ struct Invariants {
       rates == Int(engine.receiveRates.count),
       "\(rates) receive rates, \(engine.receiveRates.count) in use")
     checkEndpoints(all, engine)
+    checkFlows(engine)
   }
 
   private mutating func checkEndpoints(_ all: [Connection], _ engine: borrowing Engine) {
@@ -323,11 +324,22 @@ struct Invariants {
         halfOpen.count { $0.attempts == 0 } == endpoint.young,
         "endpoint \(raw): \(endpoint.young) young counted")
     }
-    for record in Self.halfOpen(of: engine) {
-      let hash = engine.secret.hash(record.flow)
-      expect(engine.find(record.flow, hash: hash) == nil, "half-open and a connection")
-      expect(engine.timeWait.find(record.flow, hash: hash) == nil, "half-open and in TIME-WAIT")
-      expect(engine.halfOpen.find(record.flow, hash: hash) != nil, "half-open and not found")
+  }
+
+  /// No flow is in two tables: each record finds itself.
+  private mutating func checkFlows(_ engine: borrowing Engine) {
+    let flows = engine.flows
+    for id in (0..<flows.halfOpen.watermark).map(HalfOpenID.init(raw:))
+    where flows.halfOpen.isAllocated(id) {
+      let flow = flows.halfOpen[id].flow
+      let found = flows.find(flow, hash: engine.secret.hash(flow))
+      expect(found == .halfOpen(id), "half-open \(id.raw) finds something else")
+    }
+    for id in (0..<flows.timeWait.watermark).map(TimeWaitID.init(raw:))
+    where flows.timeWait.isAllocated(id) {
+      let flow = flows.timeWait[id].flow
+      let found = flows.find(flow, hash: engine.secret.hash(flow))
+      expect(found == .timeWait(id), "TIME-WAIT \(id.raw) finds something else")
     }
   }
 

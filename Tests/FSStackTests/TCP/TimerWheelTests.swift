@@ -58,6 +58,37 @@ import Testing
     }
   }
 
+  /// What moves at once fires once, at its deadline; what has none any more never.
+  @Test(arguments: [1, 50, 3000, 400_000] as [UInt64])
+  func movesAtOnce(scale: UInt64) {
+    var random = SplitMix64(seed: scale)
+    var now = Instant(nanoseconds: 123_456_789)
+    let rows = LinkRows<ConnectionID>(capacity: 32)
+    var wheel = TimerWheel(rows: rows, now: now)
+    defer {
+      wheel.deallocate()
+      rows.deallocate()
+    }
+    var deadlines: [UInt32: Instant] = [:]
+    var firedCount = 0
+    for step in 0..<3000 {
+      let number = UInt32.random(in: 0..<32, using: &random)
+      let distance = UInt64.random(in: 0...scale * 1_000_000, using: &random)
+      let deadline = random.chance(0.2) ? .never : now + Interval(nanoseconds: distance)
+      deadlines[number] = deadline == .never ? nil : deadline
+      wheel.move(ConnectionID(raw: number), to: deadline)
+      guard step % 4 == 0 else { continue }
+      now = now + Interval(nanoseconds: UInt64.random(in: 0...scale * 300_000, using: &random))
+      while let fired = wheel.next(by: now) {
+        let deadline = deadlines.removeValue(forKey: fired.raw)
+        #expect(deadline.map { $0 <= now } == true, "step \(step): \(fired.raw) has fired")
+        firedCount += 1
+      }
+      #expect(deadlines.values.allSatisfy { $0 + .milliseconds(2) > now }, "step \(step)")
+    }
+    #expect(firedCount > 100)
+  }
+
   /// A far deadline costs a few looks, not one for each quarter of a second until then.
   @Test(arguments: [1, 300, 7200, 100_000] as [UInt64])
   func fewStops(seconds: UInt64) {
