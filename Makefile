@@ -57,7 +57,8 @@ engine-alone: dependencies
 	@mkdir -p results
 	cc -O2 -I/usr/include/lwip -o results/lwip-back-to-back Benchmarks/lwip-back-to-back.c -llwip
 	@for run in "short 500000" "keepalive 2000000" "keepalive 1000000 1000" "keepalive 1000000 10000" \
-	  "keepalive 1000000 100000" "keepalive 1000000 1000000" "idle 100000" "timewait 100000"; do \
+	  "keepalive 1000000 100000" "keepalive 1000000 1000000" "seldom 1000000 1000" \
+	  "seldom 1000000 1000000" "idle 100000" "timewait 100000"; do \
 	  taskset -c 1 .build-engine-alone/release/fs-engine $$run || exit 1; \
 	done; \
 	for run in "short 50000" "keepalive 1000000"; do \

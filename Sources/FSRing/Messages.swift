@@ -36,7 +36,8 @@ public struct Command: BitwiseCopyable {
   public var remoteHigh: UInt64
   /// See `remoteHigh`.
   public var remoteLow: UInt64
-  private var reserved: UInt64
+  @usableFromInline
+  var reserved: UInt64
 
   /// Bytes of a command.
   public static let size = 64
@@ -47,7 +48,7 @@ public struct Command: BitwiseCopyable {
     self.init(rawKind: kind.rawValue, slot: slot, flags: flags)
   }
 
-  @usableFromInline
+  @inlinable
   init(rawKind: UInt8, slot: UInt32, flags: UInt8) {
     kind = rawKind
     self.flags = flags
@@ -139,7 +140,8 @@ public struct Event: BitwiseCopyable {
   public var remotePort: UInt16
   /// Send maximum segment size (TCP_MAXSEG), with `accepted` and `.connected`.
   public var maximumSegmentSize: UInt16
-  private var reserved: UInt16
+  @usableFromInline
+  var reserved: UInt16
   /// Local address words, with `accepted` and `.connected`.
   public var localHigh: UInt64
   /// See `localHigh`.
@@ -158,7 +160,7 @@ public struct Event: BitwiseCopyable {
     self.init(rawKind: kind.rawValue, slot: slot)
   }
 
-  @usableFromInline
+  @inlinable
   init(rawKind: UInt8, slot: UInt32) {
     kind = rawKind
     flags = 0

@@ -201,7 +201,7 @@ extension Engine {
     // What is ahead of a gap has not been received: the rest of it will be answered with RST.
     let hasUnread = connections[id].unreadBytes > 0
     freeReceived(id)
-    reassembly.removeAll(&connections[id].reassembly)
+    forgetReassembly(id)
     connections[id].flags.insert(.orphaned)
     if connections[id].flags.contains(.moved) {
       connections[id].unreportedAcknowledged += UInt32(

@@ -56,7 +56,7 @@ extension Engine {
       uncommonStates[uncommon].pushAt = .never
       uncommonStates[uncommon].pacer.stopWaiting()
     }
-    reassembly.removeAll(&connections[id].reassembly)
+    forgetReassembly(id)
     endRecovery(id)
     if connections[id].receiveRate != .none {
       receiveRates.free(connections[id].receiveRate)

@@ -59,7 +59,7 @@ extension Engine {
     guard taken == bytes.count else { return }
     if finished {
       // The same FIN may be queued, from when it came without these bytes.
-      reassembly.removeAll(&connections[id].reassembly)
+      forgetReassembly(id)
       finArrives(id, now: now)
     } else {
       drainReassembly(id, now: now)
@@ -147,8 +147,14 @@ extension Engine {
       acknowledgeSoon(id)
     }
     if reassembly.fin(of: connections[id].reassembly) == connections[id].receiveNext {
-      reassembly.removeAll(&connections[id].reassembly)
+      forgetReassembly(id)
       finArrives(id, now: now)
     }
+  }
+
+  /// Gives back what was ahead of a gap.
+  @inline(__always)
+  func forgetReassembly(_ id: ConnectionID) {
+    if connections[id].reassembly != .none { reassembly.removeAll(&connections[id].reassembly) }
   }
 }

@@ -15,6 +15,8 @@ struct Endpoint {
   var port: UInt16
   /// The listening sockets of this address and port.
   var listenerCount = 0
+  /// Those of them that are not IPv6-only.
+  var dualStackCount = 0
   /// The longest of their backlogs.
   var backlog = 0
   /// Its half-open connections, in the SYN cache.
@@ -92,13 +94,17 @@ struct ListenTable {
   private let acceptorLinks: LinkTable<AcceptorID>
   /// Control path only: the listeners by the daemon's number.
   private var listeners: [UInt32: Listener] = [:]
-  /// Looked at once per SYN. Few entries, so a sorted search would gain nothing.
-  private var active: [EndpointID] = []
+  /// The endpoints by the lowest bits of their ports: a SYN looks through one list of them.
+  private var ports = [ListHead<EndpointID>](repeating: ListHead(), count: Self.listCount)
+  private let portLinks: LinkTable<EndpointID>
+
+  private static var listCount: Int { 256 }
 
   init(capacity: Int, acceptorCapacity: Int) {
     endpoints = Slab(capacity: capacity)
     acceptors = Slab(capacity: acceptorCapacity)
     acceptorLinks = LinkTable(capacity: acceptorCapacity)
+    portLinks = LinkTable(capacity: capacity)
   }
 
   /// Frees the memory.
@@ -106,6 +112,7 @@ struct ListenTable {
     endpoints.deallocate()
     acceptors.deallocate()
     acceptorLinks.deallocate()
+    portLinks.deallocate()
   }
 
   /// Listeners in all.
@@ -116,15 +123,31 @@ struct ListenTable {
   func find(_ address: IPAddress, port: UInt16) -> EndpointID? {
     var best: EndpointID?
     var bestRank = 3
-    for id in active where endpoints[id].port == port {
-      let rank = Self.rank(of: endpoints[id].address, for: address)
-      if rank < bestRank {
-        best = id
-        bestRank = rank
+    var id = ports[Self.list(of: port)].first
+    while id != .none {
+      if endpoints[id].port == port {
+        let rank = Self.rank(of: endpoints[id].address, for: address)
+        if rank < bestRank {
+          best = id
+          bestRank = rank
+        }
       }
+      id = portLinks.next(after: id)
     }
     return best
   }
+
+  /// The endpoint of an address and a port.
+  private func endpoint(at address: IPAddress, _ port: UInt16) -> EndpointID? {
+    var id = ports[Self.list(of: port)].first
+    while id != .none {
+      if endpoints[id].address == address, endpoints[id].port == port { return id }
+      id = portLinks.next(after: id)
+    }
+    return nil
+  }
+
+  private static func list(of port: UInt16) -> Int { Int(port) % listCount }
 
   private static func rank(of bound: IPAddress, for address: IPAddress) -> Int {
     if bound == address { return 0 }
@@ -140,18 +163,17 @@ struct ListenTable {
   ) -> Bool {
     guard listeners[number] == nil else { return true }
     let id: EndpointID
-    if let existing = active.first(where: {
-      endpoints[$0].address == address && endpoints[$0].port == port
-    }) {
+    if let existing = endpoint(at: address, port) {
       id = existing
     } else {
       guard let new = endpoints.allocate(Endpoint(address: address, port: port)) else {
         return false
       }
       id = new
-      active.append(id)
+      portLinks.append(id, to: &ports[Self.list(of: port)])
     }
     endpoints[id].listenerCount += 1
+    if !isIPv6Only { endpoints[id].dualStackCount += 1 }
     endpoints[id].backlog = max(endpoints[id].backlog, max(backlog, 1))
     listeners[number] = Listener(endpoint: id, isIPv6Only: isIPv6Only)
     return true
@@ -170,7 +192,7 @@ struct ListenTable {
   /// IPv6-only.
   func accepts(_ id: EndpointID, _ address: IPAddress) -> Bool {
     guard address.isIPv4, !endpoints[id].address.isIPv4 else { return true }
-    return listeners.values.contains { $0.endpoint == id && !$0.isIPv6Only }
+    return endpoints[id].dualStackCount > 0
   }
 
   /// Removes a listening socket and its acceptors. The endpoint if it was its last: the caller
@@ -179,12 +201,13 @@ struct ListenTable {
     guard let listener = listeners.removeValue(forKey: number) else { return nil }
     removeAcceptors { $0.listener == number }
     endpoints[listener.endpoint].listenerCount -= 1
+    if !listener.isIPv6Only { endpoints[listener.endpoint].dualStackCount -= 1 }
     return endpoints[listener.endpoint].listenerCount == 0 ? listener.endpoint : nil
   }
 
   /// Forgets an endpoint without listeners.
   mutating func removeEndpoint(_ id: EndpointID) {
-    active.removeAll { $0 == id }
+    portLinks.remove(id, from: &ports[Self.list(of: endpoints[id].port)])
     endpoints.free(id)
   }
 

@@ -85,9 +85,14 @@ extension Secret {
 }
 
 extension SipHash {
-  /// Appends two addresses.
+  /// Appends two addresses: those of IPv4 as one word. The length of the message, which is part of it,
+  /// keeps the families apart.
   @inline(__always)
   mutating func append(_ local: IPAddress, _ remote: IPAddress) {
+    if local.isIPv4, remote.isIPv4 {
+      append(UInt64(local.v4Native) << 32 | UInt64(remote.v4Native))
+      return
+    }
     append(local.high)
     append(local.low)
     append(remote.high)
