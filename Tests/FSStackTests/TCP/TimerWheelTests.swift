@@ -2,6 +2,19 @@ import Testing
 
 @testable import FSStack
 
+/// A wheel with the rows of 32 connections.
+private struct TestWheel: ~Copyable {
+  private let rows = LinkRows<ConnectionID>(capacity: 32)
+  var timers: TimerWheel
+
+  init(at now: Instant) { timers = TimerWheel(rows: rows, now: now) }
+
+  deinit {
+    timers.deallocate()
+    rows.deallocate()
+  }
+}
+
 @Suite struct TimerWheelTests {
   /// A timer fires at or after its deadline, by at most a tick and what a step skips; never early.
   /// `nextDeadline` never sleeps too long.
@@ -9,12 +22,7 @@ import Testing
   func firesInTime(scale: UInt64) {
     var random = SplitMix64(seed: scale)
     var now = Instant(nanoseconds: 123_456_789)
-    let rows = LinkRows<ConnectionID>(capacity: 32)
-    var wheel = TimerWheel(rows: rows, now: now)
-    defer {
-      wheel.deallocate()
-      rows.deallocate()
-    }
+    var wheel = TestWheel(at: now)
     var deadlines: [UInt32: Instant] = [:]
     for step in 0..<(scale > 10_000 ? 300 : 3000) {
       let number = UInt32.random(in: 0..<32, using: &random)
@@ -25,13 +33,13 @@ import Testing
         let deadline = now + Interval(nanoseconds: distance)
         // As an owner does: the wheel may fire before a deadline that has moved.
         deadlines[number] = deadline
-        wheel.arm(id, at: deadline)
+        wheel.timers.arm(id, at: deadline)
       case 2 where random.chance(0.3):
         deadlines[number] = nil
-        wheel.disarm(id)
+        wheel.timers.disarm(id)
       default:
         let earliest = deadlines.values.min()
-        if let earliest, let next = wheel.nextDeadline() {
+        if let earliest, let next = wheel.timers.nextDeadline() {
           // Waking at `nextDeadline` again and again comes to the earliest deadline in time.
           let late = next > earliest ? (next - earliest).nanoseconds : 0
           guard late <= 1_000_000 else {
@@ -45,9 +53,13 @@ import Testing
         now = Instant(
           nanoseconds: now.nanoseconds
             + UInt64.random(in: 0...scale * 300_000, using: &random))
-        while let fired = wheel.next(by: now) {
+        while let fired = wheel.timers.next(by: now) {
           guard let deadline = deadlines[fired.raw] else { continue }
-          if deadline <= now { deadlines[fired.raw] = nil } else { wheel.arm(fired, at: deadline) }
+          if deadline <= now {
+            deadlines[fired.raw] = nil
+          } else {
+            wheel.timers.arm(fired, at: deadline)
+          }
         }
         // One tick of a millisecond is the precision.
         for (number, deadline) in deadlines where deadline + .milliseconds(2) <= now {
@@ -63,12 +75,7 @@ import Testing
   func movesAtOnce(scale: UInt64) {
     var random = SplitMix64(seed: scale)
     var now = Instant(nanoseconds: 123_456_789)
-    let rows = LinkRows<ConnectionID>(capacity: 32)
-    var wheel = TimerWheel(rows: rows, now: now)
-    defer {
-      wheel.deallocate()
-      rows.deallocate()
-    }
+    var wheel = TestWheel(at: now)
     var deadlines: [UInt32: Instant] = [:]
     var firedCount = 0
     for step in 0..<3000 {
@@ -76,10 +83,10 @@ import Testing
       let distance = UInt64.random(in: 0...scale * 1_000_000, using: &random)
       let deadline = random.chance(0.2) ? .never : now + Interval(nanoseconds: distance)
       deadlines[number] = deadline == .never ? nil : deadline
-      wheel.move(ConnectionID(raw: number), to: deadline)
+      wheel.timers.move(ConnectionID(raw: number), to: deadline)
       guard step % 4 == 0 else { continue }
       now = now + Interval(nanoseconds: UInt64.random(in: 0...scale * 300_000, using: &random))
-      while let fired = wheel.next(by: now) {
+      while let fired = wheel.timers.next(by: now) {
         let deadline = deadlines.removeValue(forKey: fired.raw)
         #expect(deadline.map { $0 <= now } == true, "step \(step): \(fired.raw) has fired")
         firedCount += 1
@@ -93,20 +100,15 @@ import Testing
   @Test(arguments: [1, 300, 7200, 100_000] as [UInt64])
   func fewStops(seconds: UInt64) {
     var now = Instant(nanoseconds: 987_654_321)
-    let rows = LinkRows<ConnectionID>(capacity: 1)
-    var wheel = TimerWheel(rows: rows, now: now)
-    defer {
-      wheel.deallocate()
-      rows.deallocate()
-    }
+    var wheel = TestWheel(at: now)
     let deadline = now + .seconds(seconds)
-    wheel.arm(ConnectionID(raw: 0), at: deadline)
+    wheel.timers.arm(ConnectionID(raw: 0), at: deadline)
     var stops = 0
-    while let next = wheel.nextDeadline(), stops < 1000 {
+    while let next = wheel.timers.nextDeadline(), stops < 1000 {
       stops += 1
       now = max(now, next)
-      while let fired = wheel.next(by: now) {
-        if now < deadline { wheel.arm(fired, at: deadline) }
+      while let fired = wheel.timers.next(by: now) {
+        if now < deadline { wheel.timers.arm(fired, at: deadline) }
       }
     }
     #expect(now >= deadline && now <= deadline + .milliseconds(2))
