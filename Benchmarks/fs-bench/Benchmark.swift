@@ -17,7 +17,7 @@ struct Benchmark {
   mutating func run() throws -> Findings {
     try look()
     for tier in options.tiers {
-      var testbed = try Testbed(tier)
+      var testbed = try Testbed(tier, coalesce: options.coalesce)
       defer { testbed.laboratory.tearDown() }
       for scenario in options.scenarios(tier) {
         print("\n\(scenario.title), \(tier.title)")
@@ -28,7 +28,7 @@ struct Benchmark {
           findings.failures.append("\(scenario.title), \(tier.title): \(error)")
           // Whatever still runs there goes with it.
           testbed.laboratory.tearDown()
-          testbed = try Testbed(tier)
+          testbed = try Testbed(tier, coalesce: options.coalesce)
         }
       }
     }

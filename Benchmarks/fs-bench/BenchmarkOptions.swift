@@ -12,6 +12,8 @@ struct BenchmarkOptions: Codable {
   var connections: Int?
   /// Seconds of each measurement.
   var seconds = 3.0
+  /// For how many microseconds packets gather on the server's interface, whoever serves; 0: not at all.
+  var coalesce = 0
   /// Share of the kernel's maximum that is offered where latencies are compared.
   var offered = 0.7
   /// A round with a larger share of stolen time does not count.
@@ -52,6 +54,7 @@ struct BenchmarkOptions: Codable {
     case ("--pairs", _): pairs = Int(try Self.number(value))
     case ("--connections", _): connections = Int(try Self.number(value))
     case ("--seconds", _): seconds = try Self.number(value)
+    case ("--coalesce", _): coalesce = Int(try Self.number(value))
     case ("--offered", _): offered = try Self.number(value)
     case ("--maximum-steal", _): maximumSteal = try Self.number(value)
     case ("--tier", "all"): tiers = Tier.allCases

@@ -11,17 +11,20 @@ struct Testbed {
   private static let moreSources = 15
 
   let tier: Tier
+  /// For how many microseconds packets gather on the server's interface.
+  private let coalesce: Int
   let laboratory: Laboratory
   let client: NetworkHost
   let server: NetworkHost
   let clientEnd: LinkEnd
   let serverEnd: LinkEnd
 
-  init(_ tier: Tier) throws {
+  init(_ tier: Tier, coalesce: Int) throws {
     guard ProcessInfo.processInfo.processorCount >= 2 else {
       throw LaboratoryError("the benchmark needs two cores")
     }
     self.tier = tier
+    self.coalesce = coalesce
     laboratory = try Laboratory()
     client = try laboratory.host("client")
     server = try laboratory.host("server")
@@ -35,6 +38,7 @@ struct Testbed {
       try host.setSystemControl("net.ipv4.tcp_max_tw_buckets", "\(Self.timeWaitLimit)")
     }
     for end in [clientEnd, serverEnd] { try end.allowReceiveOffload() }
+    if coalesce > 0 { try serverEnd.coalesceInterrupts(microseconds: coalesce) }
     // For clients of the kernel's; `generateLoad` sees to its own.
     if tier == .wire { try clientEnd.receiveByThread(onCore: Self.clientCore) }
   }
@@ -42,7 +46,9 @@ struct Testbed {
   /// Lets `carrier` have the server's link.
   func begin(_ carrier: Carrier) throws {
     if carrier == .fsd {
-      try server.startDaemon(interfaces: [serverEnd.interface], cores: String(Self.serverCore))
+      try server.startDaemon(
+        interfaces: [serverEnd.interface], cores: String(Self.serverCore),
+        options: coalesce > 0 ? ["--coalesce-microseconds", "\(coalesce)"] : [])
     }
     // In the same way for both: otherwise the sender's core would do the work, and pay for it.
     if tier == .wire { try serverEnd.receiveByThread(onCore: Self.serverCore) }

@@ -78,8 +78,9 @@ enum JournalEntry: Equatable {
   /// Only what this project changes: whoever can write the journal shall not write everywhere.
   private static func mayRestore(_ path: String) -> Bool {
     guard !path.contains("..") else { return false }
+    let ofInterface = ["/xps_cpus", "/gro_flush_timeout", "/napi_defer_hard_irqs"]
     return path.hasSuffix("/smp_affinity_list") && path.contains("/proc/irq/")
-      || path.hasSuffix("/xps_cpus") && path.contains("/sys/class/net/")
+      || path.contains("/sys/class/net/") && ofInterface.contains(where: path.hasSuffix)
   }
 
   /// Changes it back. With an interface what was changed on it is gone, too.

@@ -23,34 +23,21 @@ public struct QueueAffinity {
   /// Binds the interrupts of each queue to the processor of its engine, and lets that processor send through
   /// the queue, recording what was before. What the kernel refuses stays as it is: some interrupts
   /// cannot be moved.
-  public func bind(
-    processors: [Int], journal: RestoreJournal
-  ) throws(DeviceError) -> Result {
+  public func bind(processors: [Int], journal: RestoreJournal) -> Result {
     var result = Result()
     for (interrupt, queue) in interrupts() where queue < processors.count {
       let path = "\(root)/proc/irq/\(interrupt)/smp_affinity_list"
-      if try set(path, to: "\(processors[queue])", journal) { result.interrupts += 1 }
+      if replace(path, with: "\(processors[queue])", journal) { result.interrupts += 1 }
     }
     for (queue, processor) in processors.enumerated() {
       let path = "\(root)/sys/class/net/\(interface)/queues/tx-\(queue)/xps_cpus"
-      if try set(path, to: Self.mask(processor), journal) { result.transmitQueues += 1 }
+      if replace(path, with: Self.mask(processor), journal) { result.transmitQueues += 1 }
     }
     return result
   }
 
-  private func set(
-    _ path: String, to text: String, _ journal: RestoreJournal
-  ) throws(DeviceError) -> Bool {
-    guard let present = try? TextFile.read(path).split(separator: "\n").first.map(String.init)
-    else { return false }
-    guard present != text else { return true }
-    try journal.record(.file(path: path, text: present))
-    do throws(DeviceError) {
-      try TextFile.write(text + "\n", to: path)
-      return true
-    } catch {
-      return false
-    }
+  private func replace(_ path: String, with line: String, _ journal: RestoreJournal) -> Bool {
+    (try? journal.replaceFile(path, with: line)) != nil
   }
 
   /// One processor as the kernel writes a mask: hexadecimal, in groups of 32 bits.

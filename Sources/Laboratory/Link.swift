@@ -82,6 +82,12 @@ public struct LinkEnd: Sendable {
     try host.run(["ethtool", "-K", interface, "gro", "on"])
   }
 
+  /// Lets packets gather for this time, as cards do, before the kernel looks at the next.
+  public func coalesceInterrupts(microseconds: Int) throws {
+    try write("\(microseconds * 1000)", to: "gro_flush_timeout")
+    try write(microseconds > 0 ? "1" : "0", to: "napi_defer_hard_irqs")
+  }
+
   private func write(_ value: String, to attribute: String) throws {
     let file = try host.laboratory.makeFile("attribute-\(host.laboratory.nextNumber())", value)
     try host.run(["tee", "/sys/class/net/\(interface)/\(attribute)"], inputPath: file)

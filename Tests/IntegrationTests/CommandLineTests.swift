@@ -82,6 +82,38 @@ extension Integration {
       #expect(try fsd(network, ["status"]).status?.isSuccess == false)
     }
 
+    /// Packets gather as long as the daemon was told, while it runs; and a crash changes nothing for good.
+    @Test func packetsGather() throws {
+      let network = try Network.running()
+      func attributes() throws -> [Substring] {
+        let names = ["gro_flush_timeout", "napi_defer_hard_irqs"]
+        return try network.server.run(["cat"] + names.map { "/sys/class/net/front/\($0)" })
+          .split(separator: "\n")
+      }
+      let before = try attributes()
+      #expect(before == ["0", "0"])
+      let options = ["--coalesce-microseconds", "200"]
+      try network.startDaemon(options: options)
+      #expect(try attributes() == ["200000", "1"])
+      #expect(try fsd(network, ["status"]).output.contains("200 us"))
+      let server = try network.server.startNginx(
+        NginxOptions(root: network.content.directory), preloaded: true)
+      defer { server.stop() }
+      let page = network.laboratory.directory + "/gathered"
+      try network.peer.run([
+        "curl", "-sS", "--fail", "-o", page, server.url(network.front, .ipv4, "1024.bin"),
+      ])
+      #expect(try network.laboratory.hashes(of: [page]) == [network.content.items[2].hash])
+      network.server.daemon?.kill()
+      #expect(try attributes() == ["200000", "1"])
+      try network.startDaemon()
+      #expect(try attributes() == before, "undone by the next daemon")
+      try network.server.daemon?.stop()
+      try network.startDaemon(options: options)
+      try network.server.daemon?.stop()
+      #expect(try attributes() == before, "undone by the daemon itself")
+    }
+
     @Test func idleDaemonHardlyRuns() throws {
       let network = try Network.running()
       try network.startDaemon()

@@ -55,8 +55,8 @@ struct Network: Sendable {
     try #require(current)
   }
 
-  func startDaemon() throws {
-    try server.startDaemon(interfaces: [front.interface, back.interface])
+  func startDaemon(options: [String] = []) throws {
+    try server.startDaemon(interfaces: [front.interface, back.interface], options: options)
   }
 
   fileprivate static func provide(

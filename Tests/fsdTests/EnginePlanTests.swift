@@ -100,6 +100,8 @@ import Testing
       ["start", "--iface", "a", "--mode", "fast"],
       ["start", "--iface", "a", "--congestion", "bbr"],
       ["start", "--iface", "a", "--ecn", "yes"], ["start", "--iface", "a", "--ring-size", "1"],
+      ["start", "--iface", "a", "--coalesce-microseconds", "10001"],
+      ["start", "--iface", "a", "--coalesce-microseconds", "-1"],
       ["start", "--iface", "a", "--spin-microseconds", "-1"],
       ["start", "--iface", "a", "--spin-microseconds", "2000000"], ["nothing"],
       ["stats", "--fast"],

@@ -41,6 +41,13 @@ struct Start: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "How long packets may gather before the kernel is interrupted for the next (software interrupt "
+        + "coalescing): less CPU where load is moderate, and as much more latency; restored at the end.",
+      valueName: "number"))
+  var coalesceMicroseconds: Int?
+
+  @Option(
+    help: ArgumentHelp(
       "Congestion control of connections that do not choose one (TCP_CONGESTION).",
       valueName: "name"))
   var congestion: CongestionChoice = .cubic
@@ -133,6 +140,9 @@ struct Start: ParsableCommand {
     if let ringSize, !(64...65536).contains(ringSize) {
       throw ValidationError("--ring-size is between 64 and 65536.")
     }
+    if let coalesceMicroseconds, !(0...10_000).contains(coalesceMicroseconds) {
+      throw ValidationError("--coalesce-microseconds is between 0 and 10000.")
+    }
     if let cores, case .failure(let invalid) = CoreList.parse(cores) {
       throw ValidationError("--cores: \(invalid.description).")
     }
@@ -143,8 +153,7 @@ struct Start: ParsableCommand {
       interfaces: interfaces,
       cores: try cores.map { try CoreList.parse($0).get().processors },
       attach: mode.preference, placement: placement.fixed, ringSize: ringSize,
-      congestion: congestion.algorithm,
-      ecn: ecn.policy,
+      coalesceMicroseconds: coalesceMicroseconds, congestion: congestion.algorithm, ecn: ecn.policy,
       spinMicroseconds: spinMicroseconds, paths: try runtime.paths(),
       directoryIsOurs: directoryIsOurs, logFile: logFile)
     if foreground {
@@ -174,6 +183,9 @@ struct Start: ParsableCommand {
     list += ["--mode", mode.rawValue, "--placement", placement.rawValue]
     list += ["--congestion", congestion.rawValue, "--ecn", ecn.rawValue]
     if let ringSize { list += ["--ring-size", String(ringSize)] }
+    if let coalesceMicroseconds {
+      list += ["--coalesce-microseconds", String(coalesceMicroseconds)]
+    }
     if let spinMicroseconds { list += ["--spin-microseconds", String(spinMicroseconds)] }
     if let logFile { list += ["--log", logFile] }
     return list

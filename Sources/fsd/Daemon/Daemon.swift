@@ -123,6 +123,14 @@ final class Daemon {
           Log.note("\(interface.name): the rings stay as they are: \(error)")
         }
       }
+      if let time = options.coalesceMicroseconds {
+        do throws(DeviceError) {
+          try InterruptCoalescing(interface: interface.name).set(
+            microseconds: time, journal: journal)
+        } catch {
+          Log.note("\(interface.name): packets do not gather: \(error)")
+        }
+      }
       interfaces[position] = try NetworkInterface(named: interface.name)
     }
     // Where queues could not be had there are fewer engines.
@@ -143,16 +151,12 @@ final class Daemon {
   /// Interrupts, and the queues that processors send through. Both only tune.
   private func bindQueues(of interface: NetworkInterface, _ journal: RestoreJournal) {
     guard interface.followsFlowHash else { return }
-    do throws(DeviceError) {
-      let bound = try QueueAffinity(interface: interface.name).bind(
-        processors: (0..<interface.queueCount).map { plan.processor(ofQueue: $0) },
-        journal: journal)
-      Log.note(
-        "\(interface.name): bound \(bound.interrupts) interrupts and \(bound.transmitQueues) transmit queues"
-      )
-    } catch {
-      Log.note("\(interface.name): its interrupts stay where they are: \(error)")
-    }
+    let bound = QueueAffinity(interface: interface.name).bind(
+      processors: (0..<interface.queueCount).map { plan.processor(ofQueue: $0) },
+      journal: journal)
+    Log.note(
+      "\(interface.name): bound \(bound.interrupts) interrupts and \(bound.transmitQueues) transmit queues"
+    )
   }
 
   private func makePlan(_ queues: [EnginePlan.Interface]) throws -> EnginePlan {
@@ -216,7 +220,8 @@ extension Daemon {
     IdlePolicy(
       placement: plan.placement,
       budgetNanoseconds: options.spinMicroseconds.map { $0 * 1000 }
-        ?? IdlePolicy.budget(for: plan.placement))
+        ?? IdlePolicy.budget(
+          for: plan.placement, packetsGather: options.coalesceMicroseconds ?? 0 > 0))
   }
 
   private func places(ofEngine index: Int) -> [EngineThread.Setup.Interface] {
@@ -411,6 +416,7 @@ extension Daemon {
         return StatusReport.Interface(
           interface: interface, driver: device.interface.driver, queues: device.sockets.count,
           mode: device.modes, attach: device.program.attachMode.rawValue,
+          coalesceMicroseconds: options.coalesceMicroseconds,
           addresses: paths.localAddresses().filter { $0.interface == interface.number }
             .map(\.address), steering: steering?.report(position) ?? .null)
       },

@@ -12,6 +12,8 @@ struct DaemonOptions: Sendable {
   var placement: IdlePolicy.Placement?
   /// Descriptors of each of the cards' rings; nil: as they are.
   var ringSize: Int?
+  /// How long packets may gather before the kernel looks again; nil: as it is.
+  var coalesceMicroseconds: Int?
   /// Congestion control of connections that do not choose one.
   var congestion: CongestionAlgorithm
   var ecn: ECNPolicy

@@ -14,10 +14,11 @@ struct IdlePolicy: Equatable, Sendable {
 
   /// A processor of its own costs 60 to 85 us to wake on the design machine, so it pays to look for about as
   /// long. On a processor that it shares, an engine that sleeps is woken by the packet or the command in
-  /// a few microseconds, and leaves the processor to others, or idle, meanwhile.
-  static func budget(for placement: Placement) -> UInt64 {
+  /// a few microseconds, and leaves the processor to others, or idle, meanwhile. Where packets gather, there will
+  /// be no more of them before their time: then it is the application alone that is waited for.
+  static func budget(for placement: Placement, packetsGather: Bool) -> UInt64 {
     switch placement {
-    case .merged: 20_000
+    case .merged: packetsGather ? 5_000 : 20_000
     case .split: 50_000
     }
   }

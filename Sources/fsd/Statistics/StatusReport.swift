@@ -10,6 +10,8 @@ enum StatusReport {
     var queues: Int
     var mode: String
     var attach: String
+    /// How long packets gather; nil: as the kernel has it.
+    var coalesceMicroseconds: Int?
     var addresses: [IPAddress]
     /// How its packets find their engines.
     var steering: JSON
@@ -44,6 +46,7 @@ enum StatusReport {
       JSON.Member("queues", .count(entry.queues)),
       JSON.Member("mode", .string(entry.mode)),
       JSON.Member("xdp_attach", .string(entry.attach)),
+      JSON.Member("coalesce_microseconds", entry.coalesceMicroseconds.map { .count($0) } ?? .null),
       JSON.Member("addresses", .array(entry.addresses.map { .string($0.description) })),
       JSON.Member("steering", entry.steering),
     ])

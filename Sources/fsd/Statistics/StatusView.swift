@@ -40,7 +40,12 @@ enum StatusView {
     let addresses = entry["addresses"]?.elements.map(\.text) ?? []
     return "\(entry["name"]?.text ?? ""): \(queues) \(queues == 1 ? "queue" : "queues"), "
       + "\(entry["mode"]?.text ?? "") mode, mtu \(entry["mtu"]?.integer ?? 0), "
+      + gathering(entry["coalesce_microseconds"]?.integer ?? 0)
       + (addresses.isEmpty ? "no address" : addresses.joined(separator: " "))
+  }
+
+  private static func gathering(_ microseconds: Int64) -> String {
+    microseconds > 0 ? "packets gather for \(microseconds) us, " : ""
   }
 
   /// The other hyper-threads of its core, and the node.
