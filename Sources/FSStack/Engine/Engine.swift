@@ -162,11 +162,6 @@ public struct Engine: ~Copyable {
   /// Lets the timer wheel know of the connection's earliest deadline.
   @inline(__always)
   mutating func armTimers(_ id: ConnectionID) {
-    let deadline = deadline(of: id)
-    if hasManyConnections {
-      timers.move(id, to: deadline)
-    } else {
-      timers.arm(id, at: deadline)
-    }
+    timers.arm(id, at: deadline(of: id), movesAtOnce: hasManyConnections)
   }
 }

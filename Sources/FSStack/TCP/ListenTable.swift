@@ -137,16 +137,6 @@ struct ListenTable {
     return best
   }
 
-  /// The endpoint of an address and a port.
-  private func endpoint(at address: IPAddress, _ port: UInt16) -> EndpointID? {
-    var id = ports[Self.list(of: port)].first
-    while id != .none {
-      if endpoints[id].address == address, endpoints[id].port == port { return id }
-      id = portLinks.next(after: id)
-    }
-    return nil
-  }
-
   private static func list(of port: UInt16) -> Int { Int(port) % listCount }
 
   private static func rank(of bound: IPAddress, for address: IPAddress) -> Int {
@@ -163,7 +153,7 @@ struct ListenTable {
   ) -> Bool {
     guard listeners[number] == nil else { return true }
     let id: EndpointID
-    if let existing = endpoint(at: address, port) {
+    if let existing = find(address, port: port), endpoints[existing].address == address {
       id = existing
     } else {
       guard let new = endpoints.allocate(Endpoint(address: address, port: port)) else {

@@ -2,9 +2,9 @@
 /// ticks of one millisecond (level spans: 256 ms, 65 s, 4.6 h).
 ///
 /// A node is due at or after the earliest deadline of its connection. When a deadline moves later
-/// the node may stay where it is (`arm`): it fires early, the owner looks, and arms again. So an
-/// acknowledgement, which moves the retransmission timer, costs nothing here. Or it moves at once
-/// (`move`): that is a few stores, and less than to look at a connection that is not in the cache.
+/// the node may stay where it is: it fires early, the owner looks, and arms again. So an acknowledgement,
+/// which moves the retransmission timer, costs nothing here. Or it moves at once: that is a few stores,
+/// and less than to look at a connection that is not in the cache.
 @safe
 struct TimerWheel {
   private static var levelCount: Int { 3 }
@@ -56,27 +56,19 @@ struct TimerWheel {
     unsafe nodes + Int(id.raw) &<< LinkRows<ConnectionID>.shift
   }
 
-  /// Makes sure that the connection fires by `deadline`, rounded up to a tick.
-  mutating func arm(_ id: ConnectionID, at deadline: Instant) {
-    guard deadline != .never else { return }
-    let wanted = max(Self.tick(deadline) + 1, current + 1)
-    let armed = unsafe node(id).pointee.tick
-    if armed != 0 && armed <= wanted { return }
-    if armed != 0 { unlink(id) }
-    link(id, at: wanted)
-  }
-
-  /// The connection fires at its deadline, rounded up to a tick, and not before; if that is never, not at
-  /// all.
-  mutating func move(_ id: ConnectionID, to deadline: Instant) {
+  /// Makes sure that the connection fires by `deadline`, rounded up to a tick; if it `movesAtOnce`, not
+  /// earlier either, and if that is never, not at all.
+  mutating func arm(_ id: ConnectionID, at deadline: Instant, movesAtOnce: Bool) {
     guard deadline != .never else {
-      disarm(id)
+      if movesAtOnce { disarm(id) }
       return
     }
     let wanted = max(Self.tick(deadline) + 1, current + 1)
     let armed = unsafe node(id).pointee.tick
-    if armed == wanted { return }
-    if armed != 0 { unlink(id) }
+    if armed != 0 {
+      if movesAtOnce ? armed == wanted : armed <= wanted { return }
+      unlink(id)
+    }
     link(id, at: wanted)
   }
 

@@ -33,7 +33,7 @@ private struct TestWheel: ~Copyable {
         let deadline = now + Interval(nanoseconds: distance)
         // As an owner does: the wheel may fire before a deadline that has moved.
         deadlines[number] = deadline
-        wheel.timers.arm(id, at: deadline)
+        wheel.timers.arm(id, at: deadline, movesAtOnce: false)
       case 2 where random.chance(0.3):
         deadlines[number] = nil
         wheel.timers.disarm(id)
@@ -58,7 +58,7 @@ private struct TestWheel: ~Copyable {
           if deadline <= now {
             deadlines[fired.raw] = nil
           } else {
-            wheel.timers.arm(fired, at: deadline)
+            wheel.timers.arm(fired, at: deadline, movesAtOnce: false)
           }
         }
         // One tick of a millisecond is the precision.
@@ -83,7 +83,7 @@ private struct TestWheel: ~Copyable {
       let distance = UInt64.random(in: 0...scale * 1_000_000, using: &random)
       let deadline = random.chance(0.2) ? .never : now + Interval(nanoseconds: distance)
       deadlines[number] = deadline == .never ? nil : deadline
-      wheel.timers.move(ConnectionID(raw: number), to: deadline)
+      wheel.timers.arm(ConnectionID(raw: number), at: deadline, movesAtOnce: true)
       guard step % 4 == 0 else { continue }
       now = now + Interval(nanoseconds: UInt64.random(in: 0...scale * 300_000, using: &random))
       while let fired = wheel.timers.next(by: now) {
@@ -102,13 +102,13 @@ private struct TestWheel: ~Copyable {
     var now = Instant(nanoseconds: 987_654_321)
     var wheel = TestWheel(at: now)
     let deadline = now + .seconds(seconds)
-    wheel.timers.arm(ConnectionID(raw: 0), at: deadline)
+    wheel.timers.arm(ConnectionID(raw: 0), at: deadline, movesAtOnce: false)
     var stops = 0
     while let next = wheel.timers.nextDeadline(), stops < 1000 {
       stops += 1
       now = max(now, next)
       while let fired = wheel.timers.next(by: now) {
-        if now < deadline { wheel.timers.arm(fired, at: deadline) }
+        if now < deadline { wheel.timers.arm(fired, at: deadline, movesAtOnce: false) }
       }
     }
     #expect(now >= deadline && now <= deadline + .milliseconds(2))
