@@ -10,7 +10,7 @@ public struct InterruptCoalescing {
     directory = "\(root)/sys/class/net/\(interface)"
   }
 
-  /// Sets the time, recording what was before. Linux 5.11 and later.
+  /// Sets the time, recording what was before.
   public func set(microseconds: Int, journal: RestoreJournal) throws(DeviceError) {
     // Without a time there would be no second look.
     try journal.replaceFile("\(directory)/gro_flush_timeout", with: "\(microseconds * 1000)")

@@ -31,6 +31,18 @@ extension Integration {
       }
     }
 
+    /// A set in a set, whose events are taken one at a time.
+    @Test func littleRoom() throws {
+      let network = try Network.running()
+      let model = try compile(
+        "nesting-model", into: try network.laboratory.makeDirectory("nesting"))
+      try network.expectNoLeak {
+        _ = try network.server.run(
+          [model, "--address", network.front.address4, "--netns", network.peer.name],
+          preloaded: Network.hasDaemon)
+      }
+    }
+
     /// An echo server in every style of waiting; a connection that stands still ends it.
     @Test(arguments: ["shared", "sets", "edge", "handover", "poll", "select", "blocking"])
     func losesNoWakeUp(_ mode: String) throws {

@@ -162,7 +162,8 @@ static int startRemote(const char *self, const char *netns) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || setns(fd, CLONE_NEWNET) < 0) die(path);
   }
-  unsetenv("LD_PRELOAD");
+  // Empty, not absent: the library keeps itself in a program that runs itself anew without it.
+  setenv("LD_PRELOAD", "", 1);
   char number[16];
   snprintf(number, sizeof number, "%d", pair[1]);
   fcntl(pair[1], F_SETFD, 0);

@@ -104,7 +104,7 @@ private struct EpollWait {
   }
 
   private func collect(from start: Int) -> Int {
-    if start == capacity || !Lock.acquire(memory.setLock(number)) { return 0 }
+    guard Lock.acquire(memory.setLock(number)) else { return 0 }
     let count = memory.collect(set, into: events + start, capacity: capacity - start)
     Lock.release(memory.setLock(number))
     return count

@@ -86,8 +86,9 @@ extension ReadinessMemory {
       }
     }
     // What did not fit, and what is level-triggered and may still be ready, is also for another thread
-    // that sleeps in the set, and keeps the set readable for whatever it is a member of.
-    if count > 0 && set.pointee.readyCount > 0 { wake(set) }
+    // that sleeps in the set, and keeps the set readable for whatever it is a member of: also where the
+    // kernel's events have taken all the room, and the ring for ours was heard before them.
+    if (count > 0 || capacity == 0) && set.pointee.readyCount > 0 { wake(set) }
     return count
   }
 

@@ -1,0 +1,50 @@
+// Compares a set in a set with the kernel's, where few events are taken at a time.
+//
+//     nesting-model [--address ADDRESS [--netns NAME]] [--verbose]
+#include "scenes.h"
+
+static void watch(int set, int fd) {
+  struct epoll_event event = {.events = EPOLLIN};
+  call(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+}
+
+/// A connection is ready in a set that is in another, and beside it for a while a pipe, whose events take
+/// the room of the connection's: the outer set stays readable.
+static void littleRoom(void) {
+  int fd = begin("little room"), pipes[2];
+  int inner = epoll_create1(EPOLL_CLOEXEC), outer = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event;
+  char byte = 0;
+  if (pipe(pipes) != 0) die("pipe");
+  watch(inner, pipes[0]);
+  watch(outer, inner);
+  watch(inner, fd);
+  call(epoll_wait(outer, &event, 1, 0), "epoll_wait of the outer set, nothing there");
+  call(epoll_ctl(inner, EPOLL_CTL_DEL, fd, NULL), "epoll_ctl");
+  peerSends(7);
+  for (int waits = 0; waits < 5; waits++) {
+    call(epoll_wait(outer, &event, 1, 0), "epoll_wait of the outer set, nothing there");
+    watch(inner, fd);
+    if (write(pipes[1], &byte, 1) != 1) die("write to a pipe");
+    for (int i = 0; i < waits; i++)
+      call(epoll_wait(inner, &event, 1, 0), "epoll_wait of the inner set");
+    if (read(pipes[0], &byte, 1) != 1) die("read from a pipe");
+    call(epoll_wait(outer, &event, 1, 0), "epoll_wait of the outer set, %d events taken", waits);
+    call(epoll_ctl(inner, EPOLL_CTL_DEL, fd, NULL), "epoll_ctl");
+  }
+  readHere(fd, 7);
+  close(outer);
+  close(inner);
+  close(pipes[0]);
+  close(pipes[1]);
+  close(fd);
+  endOfScene();
+}
+
+static void script(void) {
+  listener = makeListener(address);
+  littleRoom();
+  close(listener);
+}
+
+int main(int count, char **words) { return runModel(count, words, script, NULL, 0); }
