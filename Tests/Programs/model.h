@@ -335,6 +335,10 @@ static int order(char what, int argument) {
   return result;
 }
 
+/// What this process becomes is without the library. The variable is empty, not absent: the library keeps itself in
+/// a program that runs itself anew without it.
+static void dropLibrary(void) { setenv("LD_PRELOAD", "", 1); }
+
 static int startSelf(const char *option, bool preloaded, const char *namespace, char **words) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
@@ -350,8 +354,7 @@ static int startSelf(const char *option, bool preloaded, const char *namespace, 
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || setns(fd, CLONE_NEWNET) < 0) die(path);
   }
-  // Empty, not absent: the library keeps itself in a program that runs itself anew without it.
-  if (!preloaded) setenv("LD_PRELOAD", "", 1);
+  if (!preloaded) dropLibrary();
   char self[4096] = {0}, number[16];
   if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) die("/proc/self/exe");
   snprintf(number, sizeof number, "%d", pair[1]);

@@ -76,7 +76,7 @@ static int becomeAnother(int pipe, int fd, bool preloaded) {
   snprintf(pipeNumber, sizeof pipeNumber, "%d", pipe);
   snprintf(number, sizeof number, "%d", fd);
   fcntl(pipe, F_SETFD, 0);
-  if (!preloaded) setenv("LD_PRELOAD", "", 1);
+  if (!preloaded) dropLibrary();
   char *arguments[] = {self, "--puppet", pipeNumber, "--descriptor", number, NULL};
   execv(self, arguments);
   return -errno;
@@ -461,7 +461,7 @@ static void spawned(bool preloaded) {
   char *arguments[] = {self, "--puppet", "109", "--descriptor", "0", NULL};
   const char *library = getenv("LD_PRELOAD");
   char *saved = library ? strdup(library) : NULL;
-  if (!preloaded) setenv("LD_PRELOAD", "", 1);
+  if (!preloaded) dropLibrary();
   struct puppet puppet = {.pipe = pair[0]};
   call(posix_spawn(&puppet.process, self, &actions, NULL, arguments, environ), "posix_spawn");
   if (saved) setenv("LD_PRELOAD", saved, 1);

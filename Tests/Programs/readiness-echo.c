@@ -302,6 +302,7 @@ static pid_t startClient(char **words, uint16_t port) {
   if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) die("/proc/self/exe");
   snprintf(number, sizeof number, "%d", port);
   setenv("READINESS_ECHO_PORT", number, 1);
+  // As in model.h.
   setenv("LD_PRELOAD", "", 1);
   execv(self, words);
   die("exec");

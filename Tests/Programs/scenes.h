@@ -43,7 +43,7 @@ static void peerReads(int count) {
   sentOffset += (unsigned)count;
 }
 
-static inline void peerSees(const char *when) {
+__attribute__((unused)) static void peerSees(const char *when) {
   settle();
   call(order('n', 0), "what the peer sees %s", when);
 }
@@ -54,7 +54,7 @@ static void readHere(int fd, int count) {
   if (result > 0) receivedOffset += (unsigned)result;
 }
 
-static inline void writeHere(int fd, int count) {
+__attribute__((unused)) static void writeHere(int fd, int count) {
   call(sendPattern(fd, count, sentOffset), "write of %d here", count);
   peerReads(count);
 }

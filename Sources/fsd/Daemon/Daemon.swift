@@ -103,7 +103,7 @@ final class Daemon {
   }
 
   /// What has to be done to the cards before their XDP programs, in the order in which they can bear it:
-  /// features in the way off, queues, ring sizes, flow rules. Each may reset the card.
+  /// features in the way off, queues, ring sizes, how long packets gather, flow rules. Most may reset the card.
   private func prepareInterfaces(_ journal: RestoreJournal) throws -> [NetworkInterface] {
     var interfaces = try Preflight.interfaces(options.interfaces)
     plan = try makePlan(interfaces.map { ($0.name, $0.maximumQueueCount) })
@@ -141,8 +141,7 @@ final class Daemon {
     }
     if let time = options.coalesceMicroseconds {
       attempt("interrupts") { () throws(DeviceError) in
-        try InterruptCoalescing(interface: interface.name).set(
-          microseconds: time, journal: journal)
+        try interface.coalesceInterrupts(microseconds: time, journal: journal)
       }
     }
   }
