@@ -121,16 +121,28 @@ public func fs_getpeername(
   _ fd: Int32, _ address: UnsafeMutablePointer<sockaddr>?,
   _ length: UnsafeMutablePointer<socklen_t>?
 ) -> Int64 {
-  name(fd, address, length) { socket in
-    // As Linux: a connection that has ended has no peer any more.
-    if socket.isOurs { ChannelTable.at(socket.pointee.channel).drain() }
-    return socket.pointee.state == .connected ? 0 : failure(ENOTCONN)
+  // As Linux: a connection that has ended has no peer any more.
+  if isOver(fd) { return failure(ENOTCONN) }
+  return name(fd, address, length) { socket in
+    socket.pointee.state == .connected ? 0 : failure(ENOTCONN)
   } body: { socket in
     SocketEndpoint.write(
       high: socket.pointee.remoteHigh, low: socket.pointee.remoteLow,
       port: socket.pointee.remotePort, isIPv6: socket.pointee.isIPv6, to: address, length)
     return 0
   }
+}
+
+/// Whether both directions of a connection have ended, and the peer has acknowledged that: only the
+/// engine knows.
+private func isOver(_ fd: Int32) -> Bool {
+  let hasFinished = withConnection(fd) { socket, channel in
+    channel.drain()
+    let flags = socket.pointee.flags
+    return flags.contains(.peerFinished) && flags.contains(.writeShut) ? 1 : 0
+  }
+  var report = ConnectionReport()
+  return hasFinished == 1 && inquire(fd, &report) && report.state == TCP_CLOSE
 }
 
 private func name(
