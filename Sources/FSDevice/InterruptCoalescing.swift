@@ -1,4 +1,6 @@
 extension NetworkInterface {
+  private var pollDirectory: String { "/sys/class/net/\(name)" }
+
   /// Lets packets gather: after NAPI has found some the kernel looks again when the time is over, and is not
   /// interrupted meanwhile (Documentation/networking/napi.rst, software IRQ coalescing). What was before is recorded.
   ///
@@ -6,10 +8,19 @@ extension NetworkInterface {
   public func coalesceInterrupts(
     microseconds: Int, journal: RestoreJournal
   ) throws(DeviceError) {
-    let directory = "/sys/class/net/\(name)"
     // Without a time there would be no second look.
-    try journal.replaceFile("\(directory)/gro_flush_timeout", with: "\(microseconds * 1000)")
+    try journal.replaceFile("\(pollDirectory)/gro_flush_timeout", with: "\(microseconds * 1000)")
     // After one look in vain, interrupts are back.
-    try journal.replaceFile("\(directory)/napi_defer_hard_irqs", with: microseconds > 0 ? "1" : "0")
+    try journal.replaceFile(
+      "\(pollDirectory)/napi_defer_hard_irqs", with: microseconds > 0 ? "1" : "0")
+  }
+
+  /// How long packets gather now, in microseconds, whoever has told the kernel so; 0: not at all.
+  public var coalescedMicroseconds: Int {
+    func number(_ file: String) -> Int {
+      let text = try? TextFile.read("\(pollDirectory)/\(file)")
+      return text.flatMap { Int($0.split(separator: "\n").first ?? "") } ?? 0
+    }
+    return number("napi_defer_hard_irqs") > 0 ? number("gro_flush_timeout") / 1000 : 0
   }
 }

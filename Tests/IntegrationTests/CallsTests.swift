@@ -14,16 +14,7 @@ extension Integration {
     func answerAsTheKernelDoesForLong(_ seed: Int) throws { try compare(seed, steps: 1000) }
 
     private func compare(_ seed: Int, steps: Int) throws {
-      let network = try Network.running()
-      let model = try compile(
-        "calls-model", into: try network.laboratory.makeDirectory("calls-\(seed)"))
-      try network.expectNoLeak {
-        _ = try network.server.run(
-          [
-            model, "--address", network.front.address4, "--netns", network.peer.name, "--seed",
-            "\(seed)", "--steps", "\(steps)",
-          ], preloaded: Network.hasDaemon, seconds: 120)
-      }
+      try runModel("calls-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
     }
   }
 }

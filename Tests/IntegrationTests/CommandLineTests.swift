@@ -108,6 +108,7 @@ extension Integration {
       #expect(try attributes() == ["200000", "1"])
       try network.startDaemon()
       #expect(try attributes() == before, "undone by the next daemon")
+      #expect(try !fsd(network, ["status"]).output.contains("gather"))
       try network.server.daemon?.stop()
       try network.startDaemon(options: options)
       try network.server.daemon?.stop()

@@ -39,28 +39,13 @@ extension Integration {
     /// kernel on the same interfaces.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func answersAsTheKernelDoes(_ family: AddressFamily) throws {
-      try compare("process-model", family)
+      try runModel("process-model", family, connections: 10)
     }
 
     /// Descriptors that are closed while threads block in them.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func closesAsTheKernelDoes(_ family: AddressFamily) throws {
-      try compare("closing-model", family)
-    }
-
-    private func compare(_ name: String, _ family: AddressFamily) throws {
-      let network = try Network.running()
-      let model = try compile(
-        name, into: try network.laboratory.makeDirectory("\(name)-\(family)"))
-      try network.expectNoLeak {
-        let opens = try network.server.daemon?.statistics().sum("passive_opens") ?? 0
-        _ = try network.server.run(
-          [model, "--address", network.front.address(family), "--netns", network.peer.name],
-          preloaded: Network.hasDaemon, seconds: 120)
-        if let daemon = network.server.daemon {
-          #expect(try daemon.statistics().sum("passive_opens") - opens >= 10)
-        }
-      }
+      try runModel("closing-model", family, connections: 10)
     }
 
     /// The peers send, and close their side, while their connections change hands.

@@ -1,4 +1,5 @@
 import Foundation
+import Laboratory
 import Testing
 
 /// Compiles a program of Tests/Programs with the toolchain's C compiler; returns its path.
@@ -16,4 +17,23 @@ func compile(_ name: String, into directory: String) throws -> String {
   compiler.waitUntilExit()
   try #require(compiler.terminationStatus == 0, "clang \(name).c")
   return program
+}
+
+/// Runs a model: a program of Tests/Programs that compares what calls answer with the kernel, on the same
+/// interface and with the same peer. At least `connections` of its connections have to be accelerated.
+func runModel(
+  _ name: String, _ family: AddressFamily = .ipv4, _ options: [String] = [], connections: Int = 1
+) throws {
+  let network = try Network.running()
+  let directory = ([name, "\(family)"] + options).joined(separator: "-")
+  let model = try compile(name, into: try network.laboratory.makeDirectory(directory))
+  try network.expectNoLeak {
+    let before = try network.server.daemon?.statistics().sum("passive_opens") ?? 0
+    _ = try network.server.run(
+      [model, "--address", network.front.address(family), "--netns", network.peer.name] + options,
+      preloaded: Network.hasDaemon, seconds: 120)
+    if let daemon = network.server.daemon {
+      #expect(try daemon.statistics().sum("passive_opens") - before >= connections)
+    }
+  }
 }

@@ -19,22 +19,11 @@ extension Integration {
     }
 
     private func compare(_ seed: Int, steps: Int) throws {
-      try runModel(
-        "epoll-model", into: "model-\(seed)", ["--seed", "\(seed)", "--steps", "\(steps)"])
-    }
-
-    private func runModel(_ name: String, into directory: String, _ options: [String] = []) throws {
-      let network = try Network.running()
-      let model = try compile(name, into: try network.laboratory.makeDirectory(directory))
-      try network.expectNoLeak {
-        _ = try network.server.run(
-          [model, "--address", network.front.address4, "--netns", network.peer.name] + options,
-          preloaded: Network.hasDaemon, seconds: 120)
-      }
+      try runModel("epoll-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
     }
 
     /// A set in a set, whose events are taken one at a time.
-    @Test func littleRoom() throws { try runModel("nesting-model", into: "nesting") }
+    @Test func littleRoom() throws { try runModel("nesting-model") }
 
     /// An echo server in every style of waiting; a connection that stands still ends it.
     @Test(arguments: ["shared", "sets", "edge", "handover", "poll", "select", "blocking"])

@@ -91,7 +91,7 @@ extension Daemon {
         return StatusReport.Interface(
           interface: interface, driver: device.interface.driver, queues: device.sockets.count,
           mode: device.modes, attach: device.program.attachMode.rawValue,
-          coalesceMicroseconds: options.coalesceMicroseconds,
+          coalescedMicroseconds: device.interface.coalescedMicroseconds,
           addresses: paths.localAddresses().filter { $0.interface == interface.number }
             .map(\.address), steering: steering?.report(position) ?? .null)
       },

@@ -42,7 +42,8 @@ extension Daemon {
       placement: plan.placement,
       budgetNanoseconds: options.spinMicroseconds.map { $0 * 1000 }
         ?? IdlePolicy.budget(
-          for: plan.placement, packetsGather: options.coalesceMicroseconds ?? 0 > 0))
+          for: plan.placement,
+          packetsGather: devices.allSatisfy { $0.interface.coalescedMicroseconds > 0 }))
   }
 
   private func places(ofEngine index: Int) -> [EngineThread.Setup.Interface] {

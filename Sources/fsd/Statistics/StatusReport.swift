@@ -10,8 +10,8 @@ enum StatusReport {
     var queues: Int
     var mode: String
     var attach: String
-    /// How long packets gather; nil: as the kernel has it.
-    var coalesceMicroseconds: Int?
+    /// How long packets gather.
+    var coalescedMicroseconds: Int
     var addresses: [IPAddress]
     /// How its packets find their engines.
     var steering: JSON
@@ -46,7 +46,7 @@ enum StatusReport {
       JSON.Member("queues", .count(entry.queues)),
       JSON.Member("mode", .string(entry.mode)),
       JSON.Member("xdp_attach", .string(entry.attach)),
-      JSON.Member("coalesce_microseconds", entry.coalesceMicroseconds.map { .count($0) } ?? .null),
+      JSON.Member("coalesce_microseconds", .count(entry.coalescedMicroseconds)),
       JSON.Member("addresses", .array(entry.addresses.map { .string($0.description) })),
       JSON.Member("steering", entry.steering),
     ])
