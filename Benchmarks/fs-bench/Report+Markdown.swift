@@ -34,6 +34,11 @@ extension Report {
       options.connections.map { "\($0) connections" }
       ?? "\(Scenario.waitingConnections) connections that stay and wait for each answer, or "
       + "\(Scenario.busyConnections) others,"
+    let gathering =
+      options.coalesce > 0
+      ? "\n- On the server's interface packets gather for \(options.coalesce) us, whoever serves "
+        + "(`fsd start --coalesce-microseconds`)."
+      : ""
     return """
       Written by `make bench`. Two network namespaces, a veth pair of one queue, MTU 1500. Core 0 has the \
       server, one worker, and with fsd the engine; core 1 has the client, `Benchmarks/fs-load`, an engine of \
@@ -66,7 +71,7 @@ extension Report {
       thousand operations, with overflows, failures or unanswered requests, and (wire-like) at full load with the \
       client's core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
       most. Bulk transfers overflow the link's queues and saturate whichever side is slower: only stolen time \
-      voids them.
+      voids them.\(gathering)
       """
   }
 
