@@ -191,6 +191,9 @@ public final class XDPSocket: @unchecked Sendable {
     return power
   }
 
+  /// Largest IP packet that frames hold, bytes.
+  public var largestPacket: Int { frameSize - Configuration.overhead }
+
   /// Room for all outstanding packets in the socket's send buffer, from which copy mode takes its
   /// memory, and one system call for all of them.
   private func setBuffers(budget: Int) {

@@ -147,22 +147,21 @@ extension ChannelState {
 
   /// A slot of the application's half that is free, but the application has not been told.
   private static var releasing: UInt32 { .max }
-  /// A slot on which the application has connected when there was no room for a connection, before
-  /// it has been told, and afterwards until it closes it.
-  private static var refusedUntold: UInt32 { .max - 1 }
-  private static var refused: UInt32 { .max - 2 }
+  /// A slot on which a connect has failed at once, until the application closes it; in its low half the
+  /// error, as long as the application has not been told.
+  private static var refused: UInt32 { 0xfffe_0000 }
 
-  /// Whether a connect on this slot has found no room, and the application has not closed it yet.
+  private static func isRefused(_ stored: UInt32) -> Bool { stored >> 16 == refused >> 16 }
+
+  /// Whether a connect on this slot has failed at once, and the application has not closed it yet.
   func isRefused(_ slot: UInt32) -> Bool {
-    guard hasBeenUsed(slot) else { return false }
-    let stored = unsafe slots[Int(slot)]
-    return stored == Self.refused || stored == Self.refusedUntold
+    unsafe hasBeenUsed(slot) && Self.isRefused(slots[Int(slot)])
   }
 
-  /// There is no room for a connection on this free slot of the application's half.
-  mutating func refuse(_ slot: UInt32) {
+  /// A connect on this free slot of the application's half has failed.
+  mutating func refuse(_ slot: UInt32, _ error: UInt16) {
     touch(slot)
-    unsafe slots[Int(slot)] = Self.refusedUntold
+    unsafe slots[Int(slot)] = Self.refused | UInt32(error)
     tellLater(slot)
   }
 
@@ -176,6 +175,11 @@ extension ChannelState {
 
   /// Whether the application can be given an accepted connection.
   var canAccept: Bool { hasFreeSlot && !isClosed }
+
+  /// Whether a thread of the application sleeps, and is to be woken for what it is told.
+  var applicationSleeps: Bool {
+    unsafe header.applicationWaiters.pointee.load(ordering: .relaxed) != 0
+  }
 
   /// Gives an accepted connection a slot of the engine's half.
   mutating func assignSlot(to id: ConnectionID) -> UInt32? {
@@ -205,7 +209,8 @@ extension ChannelState {
       unsafe freeSlots[Int(freeSlotCount)] = slot
       freeSlotCount += 1
     } else {
-      let isListed = unsafe slots[Int(slot)] == Self.refusedUntold
+      let stored = unsafe slots[Int(slot)]
+      let isListed = Self.isRefused(stored) && stored != Self.refused
       unsafe slots[Int(slot)] = Self.releasing
       if !isListed { tellLater(slot) }
     }
@@ -219,20 +224,20 @@ extension ChannelState {
   /// Whether releases or refusals of slots wait to be told.
   var hasSlotNews: Bool { toldCount > 0 }
 
-  /// What the application must be told of the next slot: that it is free, or that there was no room
-  /// for its connection.
+  /// What the application must be told of the next slot: that it is free, or that its connect has failed.
   mutating func takeSlotNews() -> Event? {
     guard toldCount > 0 else { return nil }
     toldCount -= 1
     let slot = unsafe toldSlots[toldCount]
-    guard unsafe slots[Int(slot)] == Self.refusedUntold else {
+    let stored = unsafe slots[Int(slot)]
+    guard Self.isRefused(stored) else {
       unsafe slots[Int(slot)] = 0
       return Event(.released, slot: slot)
     }
     unsafe slots[Int(slot)] = Self.refused
     var event = Event(.progress, slot: slot)
     event.flags = EventFlags.failed
-    event.error = SocketError.noBufferSpace
+    event.error = UInt16(truncatingIfNeeded: stored)
     return event
   }
 }

@@ -102,6 +102,8 @@ extension Engine {
   private mutating func deliveredInOrder(
     _ id: ConnectionID, _ segment: inout Segment, now: Instant
   ) {
+    let recovery = connections[id].recovery
+    if recovery != .none { recoveries[recovery].scoreboard.forget() }
     let delivery = records.acknowledgeInOrder(
       segment.acknowledgement, flight: &connections[id].flight)
     let roundTrip = measure(id, delivery, &segment, advances: true, now: now)

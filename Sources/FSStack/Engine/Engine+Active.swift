@@ -10,7 +10,7 @@ extension Engine {
     let path = paths.find(remote)
     let isOwn = path?.interface == loopback
     guard isOwn || isPossibleDestination(remote) else {
-      refuse(command, channel, local, remote, SocketError.networkUnreachable, now: now)
+      channels[channel].refuse(command.slot, SocketError.networkUnreachable)
       return
     }
     // What the application has chosen (MUST-43), else what the routes say (MUST-44).
@@ -18,7 +18,7 @@ extension Engine {
     guard !local.isUnspecified, let interface = path?.interface, interface < interfaces.count,
       local.isIPv4 == remote.isIPv4
     else {
-      refuse(command, channel, local, remote, SocketError.hostUnreachable, now: now)
+      channels[channel].refuse(command.slot, SocketError.hostUnreachable)
       requestPath(remote)
       return
     }
@@ -28,7 +28,7 @@ extension Engine {
         wanted: command.localPort, local: local, remote: remote, remotePort: command.remotePort,
         now: now)
     else {
-      refuse(command, channel, local, remote, SocketError.addressNotAvailable, now: now)
+      channels[channel].refuse(command.slot, SocketError.addressNotAvailable)
       return
     }
     let flow = Flow(local: local, localPort: port, remote: remote, remotePort: command.remotePort)
@@ -39,12 +39,13 @@ extension Engine {
       timeWait.remove(old)
       counters.timeWaitReused += 1
     }
+    // The route may be of a larger MTU than frames hold.
+    let pathMTU = min(path?.mtu ?? 1280, interfaces[interface].mtu)
     let connection = makeConnection(
       flow, state: .synSent, interface: interface, nextHop: MACAddress(),
-      vlan: path?.vlan ?? NetworkLayer.untagged, pathMTU: path?.mtu ?? 1280, initial: initial,
-      now: now)
+      vlan: path?.vlan ?? NetworkLayer.untagged, pathMTU: pathMTU, initial: initial, now: now)
     guard let id = insert(connection, hash: hash) else {
-      refuse(command, channel, local, remote, SocketError.noBufferSpace, now: now)
+      channels[channel].refuse(command.slot, SocketError.noBufferSpace)
       return
     }
     adoptPathSize(id, now: now)
@@ -72,28 +73,8 @@ extension Engine {
     channels[channel].connectionCount += 1
   }
 
-  /// A connect that fails at once: the slot holds a dead connection until the application closes it.
-  private mutating func refuse(
-    _ command: Command, _ channel: ChannelID, _ local: IPAddress, _ remote: IPAddress,
-    _ error: UInt16, now: Instant
-  ) {
-    let flow = Flow(
-      local: local, localPort: command.localPort, remote: remote, remotePort: command.remotePort)
-    let connection = makeConnection(
-      flow, state: .closed, interface: 0, nextHop: MACAddress(),
-      vlan: NetworkLayer.untagged, pathMTU: 1280, now: now)
-    guard let id = connections.allocate(connection) else {
-      // Not even room for a dead one; that is counted already when it was the reason.
-      channels[channel].refuse(command.slot)
-      if error != SocketError.noBufferSpace { drop(.connectionTableFull) }
-      return
-    }
-    attach(id, to: channel, slot: command.slot, now: now)
-    fail(id, error)
-  }
-
   /// A source port that leads the replies to this engine (`SourcePortSteering`): the wanted one, or a free
-  /// one of the active range. With all of them in use, one whose TIME-WAIT record has timestamps: the
+  /// one of the active range. With none free, one whose TIME-WAIT record has timestamps: the
   /// peer can tell the new connection from the old by them (Linux's tcp_tw_reuse).
   private mutating func sourcePort(
     wanted: UInt16, local: IPAddress, remote: IPAddress, remotePort: UInt16, now: Instant
@@ -104,30 +85,29 @@ extension Engine {
     func flow(_ port: UInt16) -> Flow {
       Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
     }
-    func isFree(_ port: UInt16, reusing reuses: Bool) -> Bool {
+    func use(_ port: UInt16) -> SourcePortCursors.Use {
       // A connection with itself is none that anyone asks for.
-      if local == remote, port == remotePort { return false }
+      if local == remote, port == remotePort { return .taken }
       switch flows.find(flow(port), hash: secret.hash(flow(port))) {
-      case nil: return true
-      case .connection, .halfOpen: return false
-      case .timeWait(let record): return reuses && timeWait.isReusable(record, now: now)
+      case nil: return .free
+      case .connection, .halfOpen: return .taken
+      case .timeWait(let record):
+        return timeWait.isReusable(record, now: now) ? .reusable : .taken
       }
     }
-    if wanted != 0 { return isFree(wanted, reusing: true) ? wanted : nil }
+    if wanted != 0 { return use(wanted) == .taken ? nil : wanted }
     var steering = SourcePortSteering(
       flow(0), engine: configuration.engineIndex, engineCount: configuration.engineCount, ownership,
       arrivals: arrivals)
     repeat {
-      for reuses in [false, true] {
-        let port = sourcePorts.search(
-          configuration.activePorts, local: local, remote: remote, remotePort: remotePort,
-          skip: { steering.portsOfOthers(from: $0) }, isFree: { isFree($0, reusing: reuses) })
-        guard let port else { continue }
-        // The next one to this destination will begin here.
-        let next = port &+ 1 &+ UInt16(truncatingIfNeeded: steering.portsOfOthers(from: port &+ 1))
-        flows.prefetch(secret.hash(flow(next)))
-        return port
-      }
+      let port = sourcePorts.search(
+        configuration.activePorts, local: local, remote: remote, remotePort: remotePort,
+        skip: { steering.portsOfOthers(from: $0) }, use: use)
+      guard let port else { continue }
+      // The next one to this destination will begin here.
+      let next = port &+ 1 &+ UInt16(truncatingIfNeeded: steering.portsOfOthers(from: port &+ 1))
+      flows.prefetch(secret.hash(flow(next)))
+      return port
     } while steering.forgetArrivals()
     return nil
   }
@@ -169,13 +149,15 @@ extension Engine {
   /// Enters a path, and sends what has waited for it.
   public mutating func setPath(_ path: PathConfiguration) {
     paths.set(path)
-    guard path.nextHop != nil else { return }
+    guard let nextHop = path.nextHop else { return }
     var id = awaitingPath.first
     while id != .none {
       let next = pathLinks.next(after: id)
       if connections[id].flow.remote == path.destination {
         leavePathList(id)
-        connections[id].retransmitAt = .never
+        connections[id].nextHop = nextHop
+        // In SYN-RECEIVED (a simultaneous open) the SYN-ACK has been sent, to nobody: its timer sends it again.
+        if connections[id].state == .synSent { connections[id].retransmitAt = .never }
         scheduleOutput(id)
       }
       id = next

@@ -99,7 +99,7 @@ extension Engine {
       return inquire(command, id, channel, now: now)
     case .handBack:
       guard command.slot < channels[channel].geometry.firstConnectSlot,
-        connections[id].acceptedBy != nil, connections[id].sendHead == .max
+        connections[id].acceptedBy != nil, isUntouched(id)
       else { return .handBackInvalid }
       guard connections[id].state == .established || connections[id].state == .closeWait else {
         // Dead in the meantime: there is nothing to give to anybody.
@@ -111,6 +111,12 @@ extension Engine {
     case .connect, .pause, .resume, .wantSpace:
       preconditionFailure("handled before")
     }
+  }
+
+  /// Whether an application has changed nothing about a connection that another one would meet.
+  private func isUntouched(_ id: ConnectionID) -> Bool {
+    connections[id].sendHead == .max && connections[id].unreportedAcknowledged == 0
+      && connections[id].flags.isDisjoint(with: [.finQueued, .readShut])
   }
 
   private mutating func pause(
@@ -152,9 +158,7 @@ extension Engine {
       }
       // A dead connection. The event that says so returns all chunks that the application has sent
       // by the time it reads it. When it closes first it gets no such event: count the bytes.
-      if connections[id].flags.contains(.reportFailed) {
-        connections[id].unreportedAcknowledged += command.length
-      }
+      if connections[id].flags.contains(.reportFailed) { returnBytes(id, command.length) }
       return nil
     }
     channels[channel][send: command.chunk] = SendChunk(
@@ -204,10 +208,10 @@ extension Engine {
     forgetReassembly(id)
     connections[id].flags.insert(.orphaned)
     if connections[id].flags.contains(.moved) {
-      connections[id].unreportedAcknowledged += UInt32(
-        max(connections[id].sendQueueEnd - connections[id].sendUnacknowledged, 0))
+      returnBytes(
+        id,
+        UInt32(max(connections[id].sendQueueEnd - connections[id].sendUnacknowledged, 0)))
       connections[id].sendQueueEnd = connections[id].sendUnacknowledged
-      markDirty(id)
     }
     if connections[id].sendHead == .max, connections[id].unreportedAcknowledged == 0 {
       let channel = connections[id].channel
@@ -221,7 +225,7 @@ extension Engine {
       retire(id)
     case .closing where !hasUnread, .lastAck where !hasUnread:
       // Both sides have finished: there is nothing to reset (RFC 9293 section 3.10.5).
-      if isReset { retire(id) }
+      if isReset || !becomeOrphan(id) { retire(id) }
     case .finWait2 where !isReset && !hasUnread:
       if becomeOrphan(id) { _ = awaitFinish(id, now: now) } else { abort(id) }
     case .listen, .timeWait, .synReceived, .established, .finWait1, .finWait2, .closeWait, .closing,

@@ -76,8 +76,9 @@ extension Engine {
     return interfaces.count - 1
   }
 
-  /// The interface's address or MTU has changed.
+  /// The interface's address or MTU has changed. An MTU that frames do not hold counts as what they do.
   public mutating func updateInterface(_ index: Int, macAddress: MACAddress, mtu: Int) {
+    let mtu = min(mtu, interfaces[index].largestPacket)
     interfaces[index].macAddress = macAddress
     interfaces[index].mtu = mtu
     for raw in 0..<connections.watermark {
@@ -195,12 +196,12 @@ extension Engine {
 
   /// Begins to accept connections to `address` and `port`; 0.0.0.0 and :: are wildcards, and the
   /// latter takes IPv4 too unless `ipv6Only`. Connections of the port, open or being opened, have
-  /// tables of their own: they go on (MUST-41, MUST-42).
+  /// tables of their own: they go on (MUST-41, MUST-42). False: there are too many.
+  @discardableResult
   public mutating func addListener(
     _ number: UInt32, address: IPAddress, port: UInt16, ipv6Only: Bool, backlog: Int
-  ) {
-    _ = listeners.add(
-      number, address: address, port: port, isIPv6Only: ipv6Only, backlog: backlog)
+  ) -> Bool {
+    listeners.add(number, address: address, port: port, isIPv6Only: ipv6Only, backlog: backlog)
   }
 
   /// A listener has other options, or another backlog, from now on.

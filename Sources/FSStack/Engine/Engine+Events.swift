@@ -44,9 +44,7 @@ extension Engine {
   /// Wakes the application if it sleeps.
   mutating func ring(_ channel: ChannelID) {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    let waiters = unsafe channels[channel].header.applicationWaiters.pointee
-      .load(ordering: .relaxed)
-    if waiters != 0 {
+    if channels[channel].applicationSleeps {
       counters.wakeUps += 1
       wakeUps.append(channel)
     }

@@ -71,7 +71,8 @@ extension Engine {
       connections[id].congestion.confirm()
     } else {
       connections[id].congestion.congestionExperienced(
-        inFlight: connections[id].flightSize, segmentSize: connections[id].segmentSize,
+        inFlight: connections[id].flightSize + acknowledged,
+        segmentSize: connections[id].segmentSize,
         sendNext: connections[id].sendMaximum)
     }
   }

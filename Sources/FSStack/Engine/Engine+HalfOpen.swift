@@ -110,7 +110,9 @@ extension Engine {
     let record = halfOpen.records[id]
     let receiveNext = record.offer.sequence + 1
     let isReset = segment.flags.contains(.rst)
+    // As Linux: a SYN whose timestamp is 0 says nothing of the clock.
     if !isReset, record.offer.flags.contains(.timestamps), segment.options.hasTimestamp,
+      record.offer.recentTimestamp != 0,
       Int32(bitPattern: segment.options.timestampValue &- record.offer.recentTimestamp) < 0
     {
       drop(.pawsRejected)

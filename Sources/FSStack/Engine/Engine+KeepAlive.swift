@@ -50,6 +50,7 @@ extension Engine {
       fail(id, SocketError.timedOut)
       return
     }
+    if connections[id].keepAliveSent > 0 { refreshNextHop(id) }
     connections[id].keepAliveSent = min(connections[id].keepAliveSent + 1, 254)
     connections[id].flags.insert(.probe)
     connections[id].lifeAt = now + interval

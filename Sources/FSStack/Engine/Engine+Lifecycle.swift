@@ -94,8 +94,7 @@ extension Engine {
     let first = max(connections[id].sendUnacknowledged, connections[id].sendHeadSequence)
     let rest = connections[id].sendQueueEnd - first
     freeQueued(id)
-    connections[id].unreportedAcknowledged += UInt32(max(rest, 0))
-    markDirty(id)
+    returnBytes(id, UInt32(max(rest, 0)))
   }
 
   /// The connection is over with an error, of which its application is told.

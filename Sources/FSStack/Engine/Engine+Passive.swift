@@ -104,7 +104,9 @@ extension Engine {
   ) -> Bool {
     let channels = self.channels
     guard
-      let acceptorID = listeners.nextAcceptor(of: endpoint, canTake: { channels[$0].canAccept })
+      let acceptorID = listeners.nextAcceptor(
+        of: endpoint, canTake: { channels[$0].canAccept },
+        isWaiting: { channels[$0].applicationSleeps })
     else { return false }
     let acceptor = listeners.acceptors[acceptorID]
     guard let slot = channels[acceptor.channel].assignSlot(to: id) else { return false }

@@ -82,7 +82,7 @@ extension Engine {
       isDuplicate: isDuplicate, report), !recovery.isRecovering
     {
       // The probe has repaired a loss: a loss all the same (section 7.4.2).
-      reduceForProbe(id, now: now)
+      reduceForProbe(id, acknowledged: advance, now: now)
     }
     let timerIsSet = react(id, &recovery, &acknowledgement)
     setWindow(id, &recovery, acknowledgement, roundTrip)
@@ -126,6 +126,7 @@ extension Engine {
       segment.acknowledgement, flight: &connections[id].flight, recovery: &recovery
     ) { take($0, false) }
     delivery.bytes += part
+    if recovery.sackedSegments == 0 { recovery.scoreboard.forgetRuns() }
     if report.count > 0 {
       records.mark(
         report, unacknowledged: connections[id].sendUnacknowledged,
@@ -194,10 +195,10 @@ extension Engine {
       hasDuplicate: isBelieved)
   }
 
-  private func reduceForProbe(_ id: ConnectionID, now: Instant) {
+  private func reduceForProbe(_ id: ConnectionID, acknowledged: UInt32, now: Instant) {
     let size = connections[id].segmentSize
     connections[id].congestion.enterRecovery(
-      inFlight: connections[id].flightSize, segmentSize: size, now: now)
+      inFlight: connections[id].flightSize + acknowledged, segmentSize: size, now: now)
     connections[id].congestion.exitRecovery()
   }
 

@@ -19,13 +19,13 @@ extension Engine {
     if connections[id].state >= .established, connections[id].sendWindow == 0 {
       connections[id].flags.insert(.persisting)
     }
+    if connections[id].attempts >= 3 { refreshNextHop(id) }
     if connections[id].flags.contains(.persisting) {
       persistTimeout(id, now: now)
       return
     }
     counters.timeouts += 1
     connections[id].flags.remove(.lossProbe)
-    refreshNextHop(id)
     suspectBlackHole(id, now: now)
     if connections[id].state >= .established {
       enterLoss(id, now: now)
@@ -53,10 +53,13 @@ extension Engine {
 
   /// After a loss the way may have changed: ask the control plane's tables again (MUST-20 R1,
   /// SHLD-10).
-  private mutating func refreshNextHop(_ id: ConnectionID) {
-    guard connections[id].attempts >= 3 else { return }
+  mutating func refreshNextHop(_ id: ConnectionID) {
     if let path = paths.find(connections[id].flow.remote), let nextHop = path.nextHop {
-      connections[id].nextHop = nextHop
+      // The way of a connection whose source address its application has chosen may be another (ip-rule(8)).
+      let isSameLink =
+        path.interface == Int(connections[id].interface)
+        && path.vlan ?? NetworkLayer.untagged == connections[id].vlan
+      if isSameLink { connections[id].nextHop = nextHop }
     } else {
       requestPath(connections[id].flow.remote)
     }

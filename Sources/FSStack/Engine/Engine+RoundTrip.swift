@@ -33,7 +33,7 @@ extension Engine {
     }
     let age = timestamp(connections[id].timestampOffset, now: now) &- segment.options.timestampEcho
     // An echo of the future, or of long ago, is none of ours.
-    guard age < 120_000 else { return nil }
+    guard age < RoundTripEstimator.oldestEcho else { return nil }
     let roundTrip = Interval.milliseconds(UInt64(max(age, 1)))
     connections[id].roundTrip.sample(roundTrip)
     return roundTrip

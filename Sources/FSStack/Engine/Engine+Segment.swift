@@ -120,6 +120,9 @@ extension Engine {
       challenge(id, now: now)
       return
     }
+    // The peer repeats itself, and by way of another router: our acknowledgements may have gone to one that
+    // is dead.
+    if segment.sourceMAC != connections[id].nextHop { refreshNextHop(id) }
     let receiveNext = connections[id].receiveNext
     if segment.sequence < receiveNext {
       reportDuplicate(id, segment.sequence, min(segment.sequence + length, receiveNext))

@@ -94,7 +94,15 @@ extension Engine {
       freeSendHead(id, record)
       connections[id].sendHeadSequence = end
     }
-    connections[id].unreportedAcknowledged += count
+    returnBytes(id, count)
+  }
+
+  /// The application is told that it has the chunks of so many bytes again. One that never reads what it is
+  /// told can have more acknowledged than its chunks hold: it is told of no more than can be counted.
+  @inline(__always)
+  mutating func returnBytes(_ id: ConnectionID, _ count: UInt32) {
+    let (sum, isTooMuch) = connections[id].unreportedAcknowledged.addingReportingOverflow(count)
+    connections[id].unreportedAcknowledged = isTooMuch ? .max : sum
     markDirty(id)
   }
 

@@ -103,15 +103,21 @@ public struct InterfaceConfiguration {
   public var macAddress: MACAddress
   /// Largest IP packet, bytes.
   public var mtu: Int
+  /// Largest IP packet that frames hold, received and sent ones: `mtu` never becomes more.
+  public let largestPacket: Int
   /// A virtual link: segments may come with the sum of the pseudo-header alone as checksum.
   public var isVirtual: Bool
   /// The frames the engine may send.
   public var transmit: TransmitQueue
 
-  /// Creates a configuration.
-  public init(macAddress: MACAddress, mtu: Int, isVirtual: Bool, transmit: TransmitQueue) {
+  /// Creates a configuration; without `largestPacket` the MTU is what frames hold.
+  public init(
+    macAddress: MACAddress, mtu: Int, largestPacket: Int? = nil, isVirtual: Bool,
+    transmit: TransmitQueue
+  ) {
     self.macAddress = macAddress
     self.mtu = mtu
+    self.largestPacket = largestPacket ?? mtu
     self.isVirtual = isVirtual
     self.transmit = transmit
   }

@@ -240,25 +240,39 @@ struct ListenTable {
     }
   }
 
-  /// The acceptor for the next connection, in turn; a remote one only if no local one is active.
-  /// `canTake` tells whether a channel has room.
-  func nextAcceptor(of id: EndpointID, canTake: (ChannelID) -> Bool) -> AcceptorID? {
+  /// The acceptor for the next connection, in turn; a remote one only if no local one is active, and a busy one
+  /// only if none of the next few waits: its application may be at work for long, which may not be for others.
+  /// `canTake` tells whether a channel has room, `isWaiting` whether its application sleeps.
+  func nextAcceptor(
+    of id: EndpointID, canTake: (ChannelID) -> Bool, isWaiting: (ChannelID) -> Bool
+  ) -> AcceptorID? {
+    var local: AcceptorID?
     var remote: AcceptorID?
+    var busy = 0
     var candidate = endpoints[id].acceptors.first
-    while candidate != .none {
+    while candidate != .none, busy < Self.mostBusy {
       let acceptor = acceptors[candidate]
+      let next = acceptorLinks.next(after: candidate)
       if !acceptor.isPaused && canTake(acceptor.channel) {
-        if !acceptor.isRemote {
-          rotate(candidate, in: id)
-          return candidate
+        if acceptor.isRemote {
+          if remote == nil { remote = candidate }
+        } else if busy == 0 && next == .none || isWaiting(acceptor.channel) {
+          local = candidate
+          break
+        } else {
+          if local == nil { local = candidate }
+          busy += 1
         }
-        if remote == nil { remote = candidate }
       }
-      candidate = acceptorLinks.next(after: candidate)
+      candidate = next
     }
-    if let remote { rotate(remote, in: id) }
-    return remote
+    let chosen = local ?? remote
+    if let chosen { rotate(chosen, in: id) }
+    return chosen
   }
+
+  /// Busy acceptors after which nobody is looked for who waits.
+  private static var mostBusy: Int { 16 }
 
   /// Whether an acceptor of the engine's own core is active, with room or without.
   func hasLocalAcceptor(of id: EndpointID) -> Bool {

@@ -19,6 +19,9 @@ struct ReceiveRate: BitwiseCopyable {
   /// The last timestamp that was used for a sample.
   private var lastEcho: UInt32 = 0
 
+  /// Bytes of one round trip that count: more than any buffer holds.
+  private static var mostRead: UInt32 { 1 << 30 }
+
   init(
     window: UInt32, segmentSize: UInt32, read: UInt32, receiveNext: SequenceNumber, now: Instant
   ) {
@@ -41,7 +44,7 @@ struct ReceiveRate: BitwiseCopyable {
 
   /// A full segment carried a timestamp of ours that was sent `milliseconds` ago.
   mutating func echoed(_ echo: UInt32, milliseconds: UInt32) {
-    guard echo != lastEcho, milliseconds < 1 << 24 else { return }
+    guard echo != lastEcho, milliseconds < RoundTripEstimator.oldestEcho else { return }
     lastEcho = echo
     let sample = UInt64(max(milliseconds, 1)) * 1_000_000
     roundTrip = roundTrip == 0 ? sample : roundTrip - roundTrip / 8 + sample / 8
@@ -52,7 +55,8 @@ struct ReceiveRate: BitwiseCopyable {
   /// not held up.
   mutating func read(_ read: UInt32, segmentSize: UInt32, now: Instant) -> UInt32? {
     guard roundTrip > 0, (now - startedAt).nanoseconds >= roundTrip else { return nil }
-    let copied = read &- readAtStart
+    // The peer's echoes decide how long a round trip is, so this can be all that an hour brings.
+    let copied = min(read &- readAtStart, Self.mostRead)
     readAtStart = read
     startedAt = now
     guard copied > space else { return nil }

@@ -12,6 +12,8 @@ struct RoundTripEstimator: BitwiseCopyable {
   /// Of what the variation adds. A peer that delays its acknowledgements does so on the fastest path.
   static var minimumVariation: UInt64 { 200_000_000 }
   static var maximum: UInt64 { 120_000_000_000 }
+  /// Milliseconds after which an echoed timestamp says nothing.
+  static var oldestEcho: UInt32 { 120_000 }
 
   /// The timeout without back-off.
   @inline(__always)

@@ -2,7 +2,22 @@
 /// sequence numbers, timestamp offsets, ports. All engines of a daemon share it, so that they
 /// agree on the owner of a flow.
 struct Secret: BitwiseCopyable, Sendable {
+  /// The key of the positions in tables.
   let words: (UInt64, UInt64, UInt64, UInt64)
+  /// The key of what the outside sees. The other one cannot be computed from it, nor the reverse, so that
+  /// what is learned of one says nothing of the other.
+  private let outside: (UInt64, UInt64)
+
+  /// Makes both keys of 256 random bits, half of them for each.
+  init(words seed: (UInt64, UInt64, UInt64, UInt64)) {
+    func word(_ number: UInt64) -> UInt64 {
+      var hash = SipHash(seed.0, seed.1)
+      hash.append(number)
+      return hash.finish()
+    }
+    words = (word(0), word(1), word(2), word(3))
+    outside = (seed.2, seed.3)
+  }
 
   /// Multiplies to 128 bits and folds: two rounds of this mix every input bit into every output
   /// bit, and without the key the result cannot be computed.
@@ -36,11 +51,9 @@ extension Secret {
     case cookie
   }
 
-  /// Begins a message under the half of the key that tables do not use, so that what the outside
-  /// learns of one says nothing of the other.
   @inline(__always)
   private func begin(_ purpose: Purpose, _ detail: UInt64 = 0) -> SipHash {
-    var hash = SipHash(words.2, words.3)
+    var hash = SipHash(outside.0, outside.1)
     hash.append(purpose.rawValue << 48 | detail)
     return hash
   }

@@ -17,12 +17,25 @@ struct SourcePortCursors {
     }
   }
 
-  /// Gives `isFree` the ports of `range` in the order of the search, until it takes one, and moves the
-  /// cursor behind that. `skip` says how many ports from one on are none to ask for.
+  /// Whether a port may be taken.
+  enum Use {
+    case free
+    /// Better than none: its last connection is in TIME-WAIT.
+    case reusable
+    case taken
+  }
+
+  /// Ports without a free one after which a reusable one is taken: who closes so many connections that all
+  /// ports are in TIME-WAIT shall not look at all of them each time.
+  private static var patience: UInt32 { 128 }
+
+  /// Gives `use` the ports of `range` in the order of the search, until one is free, or one is reusable and no
+  /// free one is near, and moves the cursor behind that. `skip` says how many ports from one on are none to
+  /// ask for.
   @inline(__always)
   mutating func search(
     _ range: ClosedRange<UInt16>, local: IPAddress, remote: IPAddress, remotePort: UInt16,
-    skip: (UInt16) -> UInt32, isFree: (UInt16) -> Bool
+    skip: (UInt16) -> UInt32, use: (UInt16) -> Use
   ) -> UInt16? {
     let hash = secret.sourcePort(local, remote, remotePort: remotePort)
     let cursor = Int(hash.cursor) % Self.count
@@ -30,18 +43,28 @@ struct SourcePortCursors {
     let count = UInt32(range.count)
     var offset = first % count
     var step: UInt32 = 0
-    while step < count {
+    var asked: UInt32 = 0
+    var reusable: (port: UInt16, step: UInt32)?
+    while step < count, reusable == nil || asked < Self.patience {
       let port = range.lowerBound + UInt16(offset)
       let skipped = skip(port)
-      if skipped == 0, isFree(port) {
-        cursors[cursor] = cursors[cursor] &+ step &+ 1
-        return port
+      if skipped == 0 {
+        asked += 1
+        switch use(port) {
+        case .free:
+          cursors[cursor] = cursors[cursor] &+ step &+ 1
+          return port
+        case .reusable: if reusable == nil { reusable = (port, step) }
+        case .taken: break
+        }
       }
       // Not beyond the end: at the beginning it is asked anew.
       let advance = min(max(skipped, 1), count - offset)
       step += advance
       offset = offset + advance == count ? 0 : offset + advance
     }
-    return nil
+    guard let reusable else { return nil }
+    cursors[cursor] = cursors[cursor] &+ reusable.step &+ 1
+    return reusable.port
   }
 }

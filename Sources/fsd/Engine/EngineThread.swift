@@ -69,8 +69,8 @@ final class EngineThread: EngineControl {
         base: first.base, frameSize: first.frameSize, frames: first.transmitFrames)
       let number = engine.addInterface(
         InterfaceConfiguration(
-          macAddress: interface.macAddress, mtu: interface.mtu, isVirtual: interface.isVirtual,
-          transmit: queue))
+          macAddress: interface.macAddress, mtu: interface.mtu,
+          largestPacket: first.largestPacket, isVirtual: interface.isVirtual, transmit: queue))
       exits.append(
         EngineLoop.Exit(port: EngineLoop.Port(first, interface: number), queue: queue))
       ports += interface.sockets.map { EngineLoop.Port($0, interface: number) }

@@ -47,7 +47,7 @@ import Testing
       }
       // An application numbers its slots as it likes.
       channel.occupy(31, by: ConnectionID(raw: 7))
-      channel.refuse(20)
+      channel.refuse(20, SocketError.hostUnreachable)
       #expect(Self.usedSlots(channel) == Array(0..<3) + Array(16..<32))
       #expect(channel.connection(on: 1) == ConnectionID(raw: 101))
       #expect(channel.connection(on: 31) == ConnectionID(raw: 7))

@@ -39,4 +39,17 @@ import Testing
     pair.simulation.run(for: .milliseconds(1))
     #expect(socket.unread == 10 && socket.isDrained)
   }
+
+  /// An application that never reads what it is told has more acknowledged than its chunks hold.
+  @Test func moreAcknowledgedThanCanBeTold() throws {
+    let pair = ScriptedPair()
+    _ = pair.open()
+    pair.simulation.a.engines[0].control { engine in
+      let id = ConnectionID(raw: 0)
+      engine.connections[id].unreportedAcknowledged = .max - 1
+      engine.returnBytes(id, 4096)
+      #expect(engine.connections[id].unreportedAcknowledged == .max)
+      engine.connections[id].unreportedAcknowledged = 0
+    }
+  }
 }

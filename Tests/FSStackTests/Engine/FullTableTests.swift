@@ -59,4 +59,18 @@ import Testing
     peers[1].send([], 1, ack: 1)
     #expect(pair.server.accepted.count == 2)
   }
+
+  /// A connect that fails at once takes no place of a connection, however many there are.
+  @Test func impossibleDestinations() {
+    let pair = Pair()
+    let sockets = (0..<5).map { _ in
+      pair.client.connect(to: IPAddress(v4: 224, 0, 0, 1), port: 80)
+    }
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(sockets.allSatisfy { $0.error == 101 })
+    #expect(pair.simulation.b.engines[0].engine.connections.count == 0)
+    for socket in sockets { socket.close() }
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
 }

@@ -97,4 +97,22 @@ import Testing
     let others = pair.peer.take().filter { $0 != "A> PSH ACK 1:11 ack 1" }
     #expect(others == [])
   }
+
+  /// In LAST-ACK, closed by its application: what is lost is sent again, although a probe would be due.
+  @Test func closedInLastAcknowledgement() {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    socket.setOption(level: 6, name: 4, 1)
+    socket.setOption(level: 1, name: 9, 1)
+    pair.peer.send(.fin, 1, ack: 1)
+    socket.shutdown()
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.peer.take().contains("A> FIN ACK 1 ack 2"))
+    socket.close()
+    pair.simulation.run(for: .seconds(10))
+    #expect(pair.peer.take().filter { $0 == "A> FIN ACK 1 ack 2" }.count > 3)
+    pair.peer.send([], 2, ack: 2)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.simulation.leftovers() == [])
+  }
 }

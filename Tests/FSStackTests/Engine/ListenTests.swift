@@ -191,9 +191,10 @@ import Testing
     for isIPv6Only in [false, true] {
       let simulation = Simulation(engines: (1, 0))
       let engine = simulation.a.engines[0]
-      engine.control {
+      let isAdded = engine.control {
         $0.addListener(9, address: .unspecified, port: 80, ipv6Only: isIPv6Only, backlog: 1)
       }
+      #expect(isAdded)
       let peer = ScriptedPeer(simulation)
       peer.send(.syn, 0)
       #expect(peer.take() == [isIPv6Only ? "A> RST ACK 0 ack 1" : "A> SYN ACK 0 ack 1"])

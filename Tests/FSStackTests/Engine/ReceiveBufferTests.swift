@@ -131,4 +131,15 @@ import Testing
     rate.arrived(SequenceNumber(70_001), window: 65_536, now: start + .milliseconds(81))
     #expect(rate.roundTrip == 80_000_000)
   }
+
+  /// The peer's echoes say how long a round trip is: gigabytes may be read in one.
+  @Test func muchInOneRoundTrip() {
+    let start = Instant(nanoseconds: 0)
+    var rate = ReceiveRate(
+      window: 65_536, segmentSize: 1460, read: 0, receiveNext: SequenceNumber(0), now: start)
+    rate.echoed(1, milliseconds: 120_000)
+    #expect(rate.roundTrip == 0, "an echo of long ago")
+    rate.echoed(2, milliseconds: 119_999)
+    #expect(rate.read(4_000_000_000, segmentSize: 1460, now: start + .seconds(200)) == .max)
+  }
 }

@@ -159,4 +159,45 @@ import Testing
     socket.read()
     #expect(socket.bytesReceived == 4000 && socket.firstWrongByte == nil)
   }
+
+  /// Who only receives learns of another next hop by what the peer sends again: the acknowledgements went to
+  /// one that is dead. Of a path by another link it takes nothing.
+  @Test(arguments: [0, 1])
+  func nextHopOfReceiver(interface: Int) {
+    let pair = ScriptedPair()
+    let socket = pair.open()
+    let router = MACAddress(2, 0, 0, 0, 7, 7)
+    let engine = pair.simulation.a.engines[0]
+    pair.peer.send(.psh, 1, count: 10, ack: 1)
+    let old = engine.engine.connections[ConnectionID(raw: 0)].nextHop
+    engine.control {
+      $0.setPath(
+        PathConfiguration(
+          destination: pair.simulation.b.address, interface: interface,
+          source: pair.simulation.a.address, nextHop: router, mtu: 1500))
+    }
+    #expect(engine.engine.connections[ConnectionID(raw: 0)].nextHop == old)
+    pair.peer.send(.psh, 1, count: 10, ack: 1) { $0.sourceMAC = router }
+    #expect(
+      engine.engine.connections[ConnectionID(raw: 0)].nextHop == (interface == 0 ? router : old))
+    #expect(socket.unread == 10)
+  }
+
+  /// The MTU of an interface grows beyond what frames hold: segments do not.
+  @Test func mtuBeyondFrames() {
+    let pair = ScriptedPair()
+    let address = pair.simulation.a.macAddress
+    pair.simulation.a.engines[0].control {
+      $0.updateInterface(0, macAddress: address, mtu: 9000)
+    }
+    pair.peer.send(.syn, 0) { $0.options.maximumSegmentSize = 8960 }
+    let offer = pair.simulation.trace.entries.last { $0.sender == "A" }
+    #expect(offer?.segment.options.maximumSegmentSize == 1460)
+    pair.peer.send([], 1, ack: 1)
+    pair.server.accept()?.send(4000)
+    pair.simulation.run(for: .milliseconds(1))
+    let lengths = pair.simulation.trace.entries.filter { $0.sender == "A" }
+      .map(\.segment.payloadLength)
+    #expect(lengths.max() == 1460)
+  }
 }

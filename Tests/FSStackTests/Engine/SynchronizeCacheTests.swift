@@ -247,4 +247,15 @@ import Testing
     #expect(pair.peer.take() == [] && pair.drops(.flagsInvalid) == 5)
     #expect(states(pair)[.synReceived] == 0)
   }
+
+  /// As Linux: a SYN whose timestamp is 0 says nothing of the peer's clock.
+  @Test func timestampOfZero() {
+    let pair = ScriptedPair()
+    pair.peer.send(.syn, 0) { $0.options.hasTimestamp = true }
+    pair.peer.send(.psh, 1, count: 10, ack: 1) {
+      $0.options.hasTimestamp = true
+      $0.options.timestampValue = 0x9000_0000
+    }
+    #expect(pair.server.accept()?.unread == 10)
+  }
 }

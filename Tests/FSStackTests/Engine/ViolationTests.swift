@@ -123,6 +123,14 @@ import Testing
     },
     Case(.consumedTooMuch, .consume) { $0.length = 101 },
     Case(.consumedTooMuch, .close) { $0.length = .max },
+    // What was done to it another acceptor would meet.
+    Case(.handBackInvalid) { scene in
+      var command = Command(.shutdown, slot: 0)
+      command.flags = CommandFlags.shutWrite
+      scene.culprit.submit(command)
+      scene.culprit.submit(Command(.handBack, slot: 0))
+      scene.culprit.publish()
+    },
     Case(.handBackInvalid) { scene in
       scene.culpritSocket.send(10)
       scene.culprit.submit(Command(.handBack, slot: 0))

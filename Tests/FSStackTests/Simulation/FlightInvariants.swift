@@ -5,6 +5,7 @@ struct FlightInvariants {
   private(set) var problems: [String] = []
   private var bytes: [TransmitRecord.State: UInt32] = [:]
   private var counts: [TransmitRecord.State: UInt32] = [:]
+  private var records: Set<UInt32> = []
 
   /// Looks at one connection; `problems` then holds what is wrong.
   init(_ connection: Connection, _ engine: borrowing Engine) {
@@ -19,6 +20,7 @@ struct FlightInvariants {
       expect(counts.keys.allSatisfy { $0 == .inFlight }, "lost or reported without recovery")
       return
     }
+    checkScoreboard(recovery.scoreboard, connection)
     checkList(recovery.lost, .lost, slab)
     checkList(recovery.lostAgain, .lostAgain, slab)
     let lost = bytes[.lost, default: 0] + bytes[.lostAgain, default: 0]
@@ -52,6 +54,7 @@ struct FlightInvariants {
       expect(record.end > record.sequence, "an empty record")
       bytes[record.state, default: 0] += record.length
       counts[record.state, default: 0] += 1
+      records.insert(id.raw)
       sequence = record.end
       previous = id
       id = record.next
@@ -64,6 +67,19 @@ struct FlightInvariants {
       return
     }
     expect(sequence == connection.sendNext, "records end \(connection.sendNext - sequence) early")
+  }
+
+  /// What it remembers are records of this connection, not ones that others have by now.
+  private mutating func checkScoreboard(_ scoreboard: Scoreboard, _ connection: Connection) {
+    let cursor = scoreboard.cursor
+    expect(cursor == .none || records.contains(cursor.raw), "the cursor is at a record of others")
+    expect(
+      scoreboard.runCount == 0 || counts[.sacked, default: 0] > 0, "runs of nothing reported")
+    for index in 0..<scoreboard.runCount {
+      let run = scoreboard.runs[index]
+      guard run.right > connection.sendUnacknowledged else { continue }
+      expect(records.contains(run.last.raw), "a run ends at a record of others")
+    }
   }
 
   private mutating func checkList(

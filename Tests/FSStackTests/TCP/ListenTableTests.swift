@@ -74,4 +74,25 @@ import Testing
       table.accepts(found, address) == (!mustBeIPv6 || sockets.contains { !$0.isIPv6Only }), comment
     )
   }
+
+  /// In turn, and who waits before who is at work.
+  @Test func nextAcceptor() throws {
+    var table = ListenTable(capacity: 1, acceptorCapacity: 3)
+    defer { table.deallocate() }
+    let isAdded = table.add(
+      1, address: Self.addresses[0], port: 80, isIPv6Only: false, backlog: 1)
+    #expect(isAdded)
+    let channels = (0..<3).map { ChannelID(raw: $0) }
+    let endpoint = try #require(
+      channels.map { table.join(1, channel: $0, isRemote: false) }.last ?? nil)
+    func next(waiting: Set<UInt32>) -> UInt32? {
+      let acceptor = table.nextAcceptor(
+        of: endpoint, canTake: { _ in true }, isWaiting: { waiting.contains($0.raw) })
+      return acceptor.map { table.acceptors[$0].channel.raw }
+    }
+    #expect((0..<6).map { _ in next(waiting: []) } == [0, 1, 2, 0, 1, 2])
+    #expect((0..<4).map { _ in next(waiting: [0, 1, 2]) } == [0, 1, 2, 0])
+    #expect((0..<2).map { _ in next(waiting: [2]) } == [2, 2])
+    #expect((0..<4).map { _ in next(waiting: [0, 2]) } == [0, 2, 0, 2])
+  }
 }

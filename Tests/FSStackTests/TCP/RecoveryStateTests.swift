@@ -184,3 +184,21 @@ import Testing
     #expect(minimum.value == .milliseconds(20))
   }
 }
+
+@Suite struct TransmitRecordsTests {
+  /// Connections whose peers acknowledge nothing leave room for others: each has half of what is left.
+  @Test func recordsAreShared() {
+    let records = TransmitRecords(shared: 128, connections: 8)
+    defer { records.deallocate() }
+    var counts: [UInt32] = []
+    for _ in 0..<8 {
+      var flight = Flight()
+      while records.mayAppend(to: flight) {
+        let sequence = SequenceNumber(flight.count)
+        records.append(sequence, to: sequence + 1, flight: &flight, now: Instant(nanoseconds: 0))
+      }
+      counts.append(flight.count)
+    }
+    #expect(counts.first == 43 && counts.last == 2, "\(counts)")
+  }
+}

@@ -79,8 +79,8 @@ import Testing
   ) -> [UInt16] {
     (0..<count).compactMap { _ in
       cursors.search(
-        36864...57343, local: local, remote: remote, remotePort: remotePort, skip: { _ in 0 },
-        isFree: isFree)
+        36864...57343, local: local, remote: remote, remotePort: remotePort, skip: { _ in 0 }
+      ) { isFree($0) ? .free : .taken }
     }
   }
 
@@ -113,8 +113,9 @@ import Testing
     func search(
       _ cursors: inout SourcePortCursors, skip: (UInt16) -> UInt32, isFree: (UInt16) -> Bool
     ) -> UInt16? {
-      cursors.search(
-        range, local: local, remote: remote, remotePort: 80, skip: skip, isFree: isFree)
+      cursors.search(range, local: local, remote: remote, remotePort: 80, skip: skip) {
+        isFree($0) ? .free : .taken
+      }
     }
     var stepping = SourcePortCursors(secret: secret)
     var asking = SourcePortCursors(secret: secret)
@@ -147,5 +148,27 @@ import Testing
     let none = IPAddress(high: 0, low: 0)
     offsets = TimestampOffsets(secret: secret)
     #expect(offsets.offset(none, none) == secret.timestampOffset(none, none))
+  }
+
+  /// With all ports in TIME-WAIT not all are asked for: one that may be reused is taken soon.
+  @Test func sourcePortsInTimeWait() {
+    var cursors = SourcePortCursors(secret: secret)
+    var ports = Set<UInt16>()
+    for _ in 0..<100 {
+      var asked = 0
+      let port = cursors.search(
+        36864...57343, local: local, remote: remote, remotePort: 80, skip: { _ in 0 }
+      ) { _ in
+        asked += 1
+        return .reusable
+      }
+      #expect(asked == 128)
+      if let port { ports.insert(port) }
+    }
+    #expect(ports.count == 100, "not the same one again")
+    let port = cursors.search(
+      36864...57343, local: local, remote: remote, remotePort: 80, skip: { _ in 0 }
+    ) { $0 == 40_000 ? .reusable : .taken }
+    #expect(port == 40_000)
   }
 }

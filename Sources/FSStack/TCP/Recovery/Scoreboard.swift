@@ -23,11 +23,16 @@ struct Scoreboard: BitwiseCopyable {
   /// Records that an acknowledgement may pass by without marking them.
   static var searchLimit: Int { 256 }
 
-  /// What has been reported is not to be trusted any more.
+  /// What has been reported is not to be trusted any more, or the records may go without being asked after
+  /// here.
   mutating func forget() {
-    runCount = 0
+    forgetRuns()
     cursor = .none
   }
+
+  /// All that has been reported is acknowledged. The numbers of the records are used anew, and sequence
+  /// numbers come again.
+  mutating func forgetRuns() { runCount = 0 }
 
   /// A remembered run of which the end still is in flight and that touches the block.
   fileprivate func run(touching block: SACKBlock, unacknowledged: SequenceNumber) -> Run? {

@@ -6,8 +6,9 @@ struct TransmitRecords {
   static let perConnection: UInt32 = 16_384
 
   let slab: Slab<TransmitRecordID, TransmitRecord>
-  /// Records in use from which on a connection gets no second one. What is beyond is one for each
-  /// connection, so that none must wait for others to be acknowledged.
+  /// Records that connections share: each may have half as many as are left, so that a few whose peers
+  /// acknowledge nothing do not take all. What is beyond is one for each connection, so that none must wait
+  /// for others to be acknowledged.
   private let shared: UInt32
 
   init(shared: Int, connections: Int) {
@@ -23,7 +24,8 @@ struct TransmitRecords {
   /// Whether one more segment may be in flight. With none in flight always.
   @inline(__always)
   func mayAppend(to flight: Flight) -> Bool {
-    flight.count == 0 || slab.count < shared && flight.count < Self.perConnection
+    flight.count == 0
+      || flight.count < min(Self.perConnection, (shared &- min(shared, slab.count)) / 2)
   }
 
   /// A segment was sent that follows all others. Asked for with `mayAppend`.
