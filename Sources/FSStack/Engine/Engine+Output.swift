@@ -2,14 +2,30 @@
 // its turn: one segment then carries the data, the FIN and the acknowledgement.
 
 extension Engine {
-  /// Sends what connections have to send.
+  /// Frames of an interface that may wait to be sent when a connection adds one. More would be cold in the
+  /// cache when their turn comes, and what others send would wait behind them.
+  static var outputLimit: Int { 256 }
+
+  /// Whether connections have something to send for which no frame was free.
+  public var hasOutputWaiting: Bool { !output.isEmpty }
+
+  /// Sends what connections have to send, as far as frames are to be had.
   mutating func flushOutput(now: Instant) {
-    var stalled = ListHead<ConnectionID>()
+    var waiting = ListHead<ConnectionID>()
+    var interrupted = ListHead<ConnectionID>()
+    var fullInterfaces: UInt64 = 0
     while let id = outputLinks.popFirst(of: &output) {
-      if !send(id, now: now) { outputLinks.append(id, to: &stalled) }
+      let interface: UInt64 = 1 << UInt64(connections[id].interface & 63)
+      if fullInterfaces & interface != 0 {
+        outputLinks.append(id, to: &waiting)
+      } else if !send(id, now: now) {
+        fullInterfaces |= interface
+        outputLinks.append(id, to: &interrupted)
+      }
     }
-    // Without free frames they try again at the end of the next burst.
-    output = stalled
+    // At the end of the next burst it is the turn of the others first.
+    output = waiting
+    while let id = outputLinks.popFirst(of: &interrupted) { outputLinks.append(id, to: &output) }
   }
 
   /// Sends what the windows and the application let go out. False: no free frame.

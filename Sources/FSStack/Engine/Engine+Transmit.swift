@@ -6,17 +6,14 @@ extension Engine {
     UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ offset
   }
 
-  /// Builds one segment in a free frame and commits it. False: no free frame.
+  /// Builds one segment in a free frame and commits it. False: no free frame, or too many wait.
   mutating func transmit(
     _ id: ConnectionID, at sequence: SequenceNumber, length: Int, flags: TCPFlags, now: Instant
   ) -> Bool {
-    if connections[id].pathSearch != .none { noteTransmission(id, sequence, length) }
     let interface = Int(connections[id].interface)
     let queue = interfaces[interface].transmit
-    guard let frame = queue.allocate() else {
-      drop(.transmitQueueFull)
-      return false
-    }
+    guard queue.pendingCount < Self.outputLimit, let frame = queue.allocate() else { return false }
+    if connections[id].pathSearch != .none { noteTransmission(id, sequence, length) }
     var header = outgoingHeader(id, interface: interface)
     header.sequence = sequence
     header.flags = flags

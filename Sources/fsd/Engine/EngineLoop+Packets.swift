@@ -89,6 +89,7 @@ extension EngineLoop {
       }
       total += before - queue.pendingCount
     }
+    if engine.hasOutputWaiting { delay = min(delay, Self.completionDelay) }
     transmitDelay = delay == .max ? nil : delay
     return total
   }
