@@ -12,8 +12,10 @@ public enum KernelFlows {
     public var timeWait = 0
     /// Listening sockets.
     public var listening = 0
+    /// The ports that any of them is on.
+    public var ports: Set<UInt16> = []
 
-    /// All zero.
+    /// None.
     public init() {}
   }
 
@@ -34,9 +36,10 @@ public enum KernelFlows {
         switch Int(message.body.load(1, as: UInt8.self)) {
         case listen: result.listening += 1
         case timeWait: result.timeWait += 1
-        case closed: break
+        case closed: continue
         default: result.live += 1
         }
+        result.ports.insert(port)
       }
     }
     return result

@@ -82,12 +82,13 @@ extension Engine {
     let secret = self.secret
     let flows = self.flows
     let timeWait = self.timeWait
+    let kernelPorts = self.kernelPorts
     func flow(_ port: UInt16) -> Flow {
       Flow(local: local, localPort: port, remote: remote, remotePort: remotePort)
     }
     func use(_ port: UInt16) -> SourcePortCursors.Use {
-      // A connection with itself is none that anyone asks for.
-      if local == remote, port == remotePort { return .taken }
+      // A connection with itself is none that anyone asks for. Where the kernel has one, it gets the answers.
+      if local == remote && port == remotePort || kernelPorts.contains(port) { return .taken }
       switch flows.find(flow(port), hash: secret.hash(flow(port))) {
       case nil: return .free
       case .connection, .halfOpen: return .taken
@@ -110,6 +111,12 @@ extension Engine {
       return port
     } while steering.forgetArrivals()
     return nil
+  }
+
+  /// The kernel has connections of its own on these ports: no new ones are opened from there.
+  public func setKernelPorts(_ ports: Set<UInt16>) {
+    kernelPorts.removeAll()
+    for port in ports { kernelPorts.insert(port) }
   }
 
   /// The card's key or table has become another one; nil: it is again what it was at the start. Flows

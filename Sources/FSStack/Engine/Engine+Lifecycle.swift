@@ -124,6 +124,7 @@ extension Engine {
     connections[id].sendUnacknowledged = connections[id].sendMaximum
     connections[id].sendQueueEnd = connections[id].sendMaximum
     connections[id].flags.insert(.moved)
+    kernelPorts.insert(connections[id].flow.localPort)
     guard connections[id].slot != .max else {
       forget(id)
       return

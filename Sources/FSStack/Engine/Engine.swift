@@ -26,6 +26,8 @@ public struct Engine: ~Copyable {
   var halfOpen: HalfOpenTable
   var timeWait: TimeWaitTable
   var moved = MovedFlows()
+  /// Ports on which the kernel has connections of its own, in the range of active opens.
+  let kernelPorts = PortSet()
   var listeners: ListenTable
   var timers: TimerWheel
   let reassembly: ReassemblyBuffers
@@ -119,6 +121,7 @@ public struct Engine: ~Copyable {
     halfOpen.deallocate()
     timeWait.deallocate()
     moved.deallocate()
+    kernelPorts.deallocate()
     listeners.deallocate()
     timers.deallocate()
     reassembly.deallocate()

@@ -5,13 +5,16 @@ import FSStack
 /// to the engines. Sockets that the kernel has there all the same stay the kernel's.
 final class ActivePorts {
   private let devices: [ManagedDevice]
+  private let engines: [EngineThread]
   private let range: ClosedRange<UInt16>
   private var isCareful = true
+  private var kernelPorts: Set<UInt16> = []
 
   /// Steers the range, carefully at first.
-  init(range: ClosedRange<UInt16>, devices: [ManagedDevice]) {
+  init(range: ClosedRange<UInt16>, devices: [ManagedDevice], engines: [EngineThread]) {
     self.range = range
     self.devices = devices
+    self.engines = engines
     steer()
     review()
   }
@@ -30,10 +33,14 @@ final class ActivePorts {
   }
 
   /// Looks whether the kernel has sockets in the range. While it has, it is asked about each packet,
-  /// which costs time.
+  /// which costs time, and engines connect from other ports.
   func review() {
     do throws(DeviceError) {
       let count = try KernelFlows.count(localPorts: range)
+      if count.ports != kernelPorts {
+        kernelPorts = count.ports
+        for engine in engines { engine.setKernelPorts(kernelPorts) }
+      }
       let needsCare = count.live + count.listening > 0
       guard needsCare != isCareful else { return }
       isCareful = needsCare

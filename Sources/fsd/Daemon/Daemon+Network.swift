@@ -16,7 +16,7 @@ extension Daemon {
           macAddress: interface.macAddress, mtu: interface.mtu)
       })
     self.paths = paths
-    activePorts = ActivePorts(range: range, devices: devices)
+    activePorts = ActivePorts(range: range, devices: devices, engines: engines)
     updateAddresses()
     // What changed before the mirror was there.
     for link in network.links.values { paths.linkChanged(link) }

@@ -195,6 +195,11 @@ extension EngineThread {
     perform { $0.engine.setArrivals(scaling) }
   }
 
+  /// The kernel has connections of its own on these ports of the range of active opens.
+  func setKernelPorts(_ ports: Set<UInt16>) {
+    perform { $0.engine.setKernelPorts(ports) }
+  }
+
   func advanceRouteGeneration() {
     perform { $0.engine.advanceRouteGeneration() }
   }

@@ -59,6 +59,28 @@ import Testing
     #expect(third.error == 111)
   }
 
+  /// Where the kernel has a connection, it would get the answers: one that was handed over, and those that
+  /// the daemon has found.
+  @Test func portsOfTheKernel() throws {
+    let pair = Pair()
+    let (_, client) = pair.connect()
+    let (a, b) = (pair.simulation.a.address, pair.simulation.b.address)
+    let port = client.endpoint.localPort
+    let engine = pair.simulation.b.engines[0]
+    let flow = Flow(local: b, localPort: port, remote: a, remotePort: 80)
+    let id = try #require(engine.engine.flows.find(flow, hash: engine.engine.secret.hash(flow)))
+    engine.control { engine in
+      if case .connection(let id) = id { engine.moveAway(id) }
+      #expect(engine.kernelPorts.contains(port))
+      engine.setKernelPorts([40_000])
+      #expect(!engine.kernelPorts.contains(port))
+    }
+    let refused = pair.client.connect(to: a, port: 81, localPort: 40_000)
+    let open = pair.client.connect(to: a, port: 80, localPort: 40_001)
+    pair.simulation.run(for: .milliseconds(5))
+    #expect(refused.error == 99 && open.isConnected)
+  }
+
   // MARK: Both sides at once
 
   /// "Simultaneous open (with and without SYN cookies listener on the port)": the connection in SYN-SENT
