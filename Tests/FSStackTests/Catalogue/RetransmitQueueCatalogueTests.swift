@@ -57,6 +57,24 @@ import Testing
     finish(pair, socket, 40_000)
   }
 
+  /// What is remembered of blocks goes with the segments: their records soon are another connection's, and
+  /// the same sequence numbers come again.
+  @Test func blocksAreForgotten() throws {
+    let pair = ScriptedPair()
+    let socket = open(pair, sending: 14_600)
+    pair.peer.sendSACK(1, [(1461, 2921)])
+    pair.peer.sendSACK(1, [(1461, 4381)])
+    let host = pair.simulation.a.engines[0]
+    let recovery = host.engine.connections[ConnectionID(raw: 0)].recovery
+    try #require(recovery != .none)
+    #expect(host.engine.recoveries[recovery].scoreboard.runCount == 1)
+    finish(pair, socket, 14_600)
+    #expect(host.engine.recoveries[recovery].scoreboard.runCount == 0)
+    socket.send(1)
+    finish(pair, socket, 14_601)
+    #expect(host.engine.recoveries[recovery].scoreboard.cursor == .none)
+  }
+
   /// CVE-2019-11478, CVE-2019-5599: blocks that cut the queue into as many pieces as they can. What it
   /// costs is measured elsewhere; here nothing is lost by it.
   @Test func queueIsFragmented() {
