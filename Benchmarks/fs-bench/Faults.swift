@@ -6,10 +6,12 @@ struct Faults {
   private(set) var list: [String] = []
   /// Segments sent again.
   private(set) var retransmissions = 0
+  /// Connections that ended by a reset.
+  private var resets = 0
 
-  /// Segments sent again may be one of so many operations: a probe that goes out because the hypervisor
-  /// has stopped a core for some milliseconds changes nothing.
-  static let operationsPerRetransmission = 1_000.0
+  /// Segments sent again, and connections reset, may be one of so many operations: a probe that goes out because
+  /// the hypervisor has stopped a core for some milliseconds changes nothing.
+  static let operationsPerFault = 1_000.0
 
   /// Segments sent again, of a thousand operations.
   func sentAgain(of operations: Double) -> Double {
@@ -37,8 +39,9 @@ struct Faults {
   mutating func add(_ report: LoadReport) {
     func count(_ name: String) -> Int { Int(report.totalCounters[name] ?? 0) }
     retransmissions += count("retransmissions")
+    resets += count("resetsReceived")
     let names = [
-      "resetsReceived", "kickFailed", "receiveDropped", "receiveRingFull", "kickDropped",
+      "kickFailed", "receiveDropped", "receiveRingFull", "kickDropped",
     ]
     add(names, "load", count)
     if report.wrong > 0 { list.append("\(report.wrong) wrong answers") }
@@ -48,12 +51,11 @@ struct Faults {
     if report.unanswered > 0 { list.append("\(report.unanswered) not answered in time") }
   }
 
-  /// Looks at what was sent again, when everything is added.
+  /// Looks at what may happen now and then, when everything is added.
   mutating func close(operations: Double) {
-    let limit = operations / Self.operationsPerRetransmission
-    if Double(retransmissions) > limit {
-      list.append("\(retransmissions) segments sent again")
-    }
+    let limit = operations / Self.operationsPerFault
+    if Double(retransmissions) > limit { list.append("\(retransmissions) segments sent again") }
+    if Double(resets) > limit { list.append("\(resets) connections reset") }
   }
 
   private mutating func add(_ names: [String], _ place: String, _ count: (String) -> Int) {

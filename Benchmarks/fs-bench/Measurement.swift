@@ -50,6 +50,10 @@ struct CrossCheck: Codable {
   var tool: String
   /// Operations per second.
   var rate: Double
+  /// Shares of the time that the cores were at work: with the client's near 1 and the server's not, the client is
+  /// what is measured.
+  var serverLoad: Double
+  var clientLoad: Double
 }
 
 /// What the kernel has done on the server's core, per operation.

@@ -63,15 +63,17 @@ extension Report {
       in brackets the least and the greatest.
       - CPU is that of the whole machine (/proc/stat), divided by the operations, without what the \
       generator spends on looking for work.
-      - Latency is measured at equal offered load, \(share) % of what the kernel can do. Requests are due at \
+      - Latency is measured at equal offered load, \(share) % of what the kernel can do (the median of three \
+      rounds). Requests are due at \
       random moments (a Poisson process, the same in each round), whatever becomes of those before, and \
       their latency counts from there: what waits because the server stalls is not left out.
       - Every answer is compared byte by byte, but for the date.
-      - A round is void with more than \(steal) % stolen time, with more than one segment sent again in a \
-      thousand operations, with overflows, failures or unanswered requests, and (wire-like) at full load with the \
+      - A round is void with more than \(steal) % stolen time, with more than one segment sent again or one \
+      connection reset in a thousand operations, with overflows, failures or unanswered requests, at a fixed rate of \
+      which less than 95 % is served, and (wire-like) at full load with the \
       client's core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
-      most. Bulk transfers overflow the link's queues and saturate whichever side is slower: only stolen time \
-      voids them.\(gathering)
+      most; what has fewer than half of its rounds has no figure. Bulk transfers overflow the link's queues and \
+      saturate whichever side is slower: only stolen time voids them. What counts of them has arrived.\(gathering)
       """
   }
 

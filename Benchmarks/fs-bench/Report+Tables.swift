@@ -5,16 +5,17 @@ extension Report {
   /// Medians of everything, a line for each scenario.
   func summary(_ tier: Tier) -> [String] {
     var lines = [
-      "| | | kernel | fsd | fsd / kernel | CPU, us | | | at equal load | | | p99, us | | |",
-      "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+      "| | | kernel | fsd | fsd / kernel | CPU, us | | | at equal load | | | of which server | | | p99, us | | |",
+      "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for scenario in scenarios(tier) {
       let rate = comparison(scenario, tier, "%.0f") { $0.rate }
       let cost = comparison(scenario, tier, "%.2f") { $0.machineCost }
-      var atEqualLoad = [" | | ", " | | "]
+      var atEqualLoad = [" | | ", " | | ", " | | "]
       if scenario.hasFixedRate {
         atEqualLoad = [
           comparison(scenario, tier, "%.2f", atFixedRate: true) { $0.machineCost },
+          comparison(scenario, tier, "%.2f", atFixedRate: true) { $0.serverCost },
           comparison(scenario, tier, "%.0f", atFixedRate: true) { $0.latency.p99 },
         ]
       }
@@ -24,7 +25,8 @@ extension Report {
     lines += [
       "",
       "Of CPU and p99: kernel, fsd, and fsd / kernel. CPU is per operation (bulk: per MB) of the whole "
-        + "machine, with each at its full load, and with the same load offered to both, as for p99.",
+        + "machine, with each at its full load, and with the same load offered to both, as for p99; of that, what "
+        + "the server's core took.",
     ]
     return lines
   }
@@ -57,10 +59,11 @@ extension Report {
       let kernel = valid(scenario, tier, .kernel, atFixedRate: atFixedRate).compactMap(value)
       let fsd = valid(scenario, tier, .fsd, atFixedRate: atFixedRate).compactMap(value)
       lines.append(
-        "| \(title) | \(Self.spread(kernel, format)) | \(Self.spread(fsd, format)) | "
+        "| \(title) | \(spread(kernel, format)) | \(spread(fsd, format)) | "
           + "\(ratioText(kernel, fsd)) |")
     }
     let one = scenario.operation
+    let kernelRate = max(median(valid(scenario, tier, .kernel).map(\.rate)), 1)
     row(scenario.unit, "%.0f") { $0.rate }
     row("CPU per \(one), us", "%.2f") { $0.machineCost }
     row("of which server's core", "%.2f") { $0.serverCost }
@@ -75,7 +78,9 @@ extension Report {
     if scenario.idle > 0 { row("bytes of memory per connection", "%.0f") { $0.idleMemory } }
     if scenario.hasFixedRate {
       row("equal offered load: \(scenario.unit)", "%.0f", atFixedRate: true) { $0.rate }
+      row("of the kernel's full load", "%.2f", atFixedRate: true) { $0.offered / kernelRate }
       row("CPU per \(one), us", "%.2f", atFixedRate: true) { $0.machineCost }
+      row("of which server's core", "%.2f", atFixedRate: true) { $0.serverCost }
       row("p50, us", "%.0f", atFixedRate: true) { $0.latency.p50 }
       row("p99, us", "%.0f", atFixedRate: true) { $0.latency.p99 }
       row("p99.9, us", "%.0f", atFixedRate: true) { $0.latency.p999 }
@@ -83,10 +88,11 @@ extension Report {
     return lines
   }
 
-  private static func spread(_ values: [Double], _ format: String) -> String {
+  private func spread(_ values: [Double], _ format: String) -> String {
     guard let least = values.min(), let greatest = values.max() else { return "void" }
     func text(_ value: Double) -> String { String(format: format, value) }
-    return "\(text(median(values))) (\(text(least)) to \(text(greatest)))"
+    let count = values.count < options.pairs ? "; \(values.count) rounds" : ""
+    return "\(text(median(values))) (\(text(least)) to \(text(greatest))\(count))"
   }
 
   /// What clients on the kernel's TCP say.
@@ -94,9 +100,10 @@ extension Report {
     guard !findings.crossChecks.isEmpty else { return [] }
     var lines = [
       "## The same with other clients, wire-like", "",
-      "wrk and redis-benchmark, one thread on core 1, on the kernel's TCP, once each; mostly they are the "
-        + "limit.", "",
-      "| | client | kernel | fsd | fsd / kernel |", "|---|---|---|---|---|",
+      "wrk and redis-benchmark, one thread on core 1, on the kernel's TCP, medians of three runs. Where the load of "
+        + "their core is near 1 and the server's is not, they are the limit.", "",
+      "| | client | kernel | fsd | fsd / kernel | load of server, client: kernel | fsd |",
+      "|---|---|---|---|---|---|---|",
     ]
     for scenario in scenarios(.wire) {
       let found = findings.crossChecks.filter { $0.scenario == scenario.name }
@@ -105,8 +112,9 @@ extension Report {
       else { continue }
       lines.append(
         String(
-          format: "| %@ | %@ | %.0f | %.0f | %.2f |", scenario.title, kernel.tool, kernel.rate,
-          fsd.rate, kernel.rate > 0 ? fsd.rate / kernel.rate : 0))
+          format: "| %@ | %@ | %.0f | %.0f | %.2f | %.2f, %.2f | %.2f, %.2f |", scenario.title,
+          kernel.tool, kernel.rate, fsd.rate, kernel.rate > 0 ? fsd.rate / kernel.rate : 0,
+          kernel.serverLoad, kernel.clientLoad, fsd.serverLoad, fsd.clientLoad))
     }
     return lines + [""]
   }

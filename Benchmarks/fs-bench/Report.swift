@@ -17,14 +17,16 @@ struct Report: Codable {
     date = Date()
   }
 
-  /// The rounds that count, at full load or at the fixed rate.
+  /// The rounds that count, at full load or at the fixed rate; none where they are fewer than half of those
+  /// ordered.
   func valid(
     _ scenario: Scenario, _ tier: Tier, _ carrier: Carrier, atFixedRate: Bool = false
   ) -> [Measurement] {
-    findings.measurements.filter {
+    let found = findings.measurements.filter {
       $0.scenario == scenario.name && $0.tier == tier && $0.carrier == carrier
         && ($0.offered > 0) == atFixedRate && $0.faults.isEmpty
     }
+    return found.count * 2 >= options.pairs ? found : []
   }
 
   /// What was measured on a link, in order.
@@ -36,7 +38,11 @@ struct Report: Codable {
   var isUsable: Bool {
     options.tiers.allSatisfy { tier in
       scenarios(tier).allSatisfy { scenario in
-        Carrier.allCases.allSatisfy { !valid(scenario, tier, $0).isEmpty }
+        Carrier.allCases.allSatisfy { carrier in
+          !valid(scenario, tier, carrier).isEmpty
+            && (!scenario.hasFixedRate
+              || !valid(scenario, tier, carrier, atFixedRate: true).isEmpty)
+        }
       }
     }
   }

@@ -11,6 +11,8 @@ struct Round {
   private static let fixedRateSpin = 1_000_000
   /// Above this load of its core, the client is what is measured.
   private static let clientLimit = 0.95
+  /// Of an offered rate so much has to be served. Of a Poisson process a few per cent less may be due.
+  private static let servedShare = 0.95
 
   let testbed: Testbed
   let scenario: Scenario
@@ -102,6 +104,9 @@ struct Round {
     result.generatorLoad = report.load
     if testbed.tier == .wire, offered == 0, result.clientLoad > Self.clientLimit {
       result.faults.append(String(format: "client %.0f %% busy", result.clientLoad * 100))
+    }
+    if result.rate < offered * Self.servedShare {
+      result.faults.append(String(format: "%.0f of %.0f served", result.rate, offered))
     }
     return result
   }

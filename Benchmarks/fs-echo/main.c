@@ -6,12 +6,14 @@
 //   fs-echo sink PORT            reads
 //   fs-echo source PORT          writes
 //   fs-echo push|pull ADDRESS PORT STREAMS SECONDS
-//                                writes to a sink, reads from a source; prints bytes and seconds
+//                                writes to a sink, reads from a source; prints the bytes that have arrived,
+//                                and seconds
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,14 +63,10 @@ static void accept_all(int set, int listener, enum mode mode) {
   }
 }
 
-// Writes as much as there is room for. Returns whether the connection is still good.
-static int write_all(int sock) {
-  for (;;) {
-    ssize_t count = send(sock, buffer, sizeof buffer, MSG_NOSIGNAL);
-    if (count < 0) return errno == EAGAIN;
-    transferred += count;
-    if ((size_t)count < sizeof buffer) return 1;
-  }
+// Writes once: a peer that reads as fast would keep a loop here for ever. Returns whether the connection is still
+// good.
+static int write_some(int sock) {
+  return send(sock, buffer, sizeof buffer, MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
 }
 
 // Reads, and answers if that is the mode. Returns whether the connection is still good.
@@ -93,7 +91,7 @@ static void serve(int set, int listener, enum mode mode, double until) {
         accept_all(set, listener, mode);
         continue;
       }
-      if (events[i].events & EPOLLOUT) good = write_all(sock);
+      if (events[i].events & EPOLLOUT) good = write_some(sock);
       if (good && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) good = read_some(sock, mode);
       if (!good) close(sock);
     }
@@ -108,16 +106,28 @@ static int connect_to(const char *host, int port) {
   return sock;
 }
 
+// What the peer has acknowledged.
+static unsigned long long delivered(int sock) {
+  struct tcp_info info = {0};
+  socklen_t length = sizeof info;
+  if (getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) fail("TCP_INFO");
+  return info.tcpi_bytes_acked;
+}
+
 static void transfer(int set, enum mode mode, char **arguments) {
-  double seconds = atof(arguments[3]), start;
-  for (int stream = atoi(arguments[2]); stream > 0; stream--) {
-    int sock = connect_to(arguments[0], atoi(arguments[1]));
-    fcntl(sock, F_SETFL, O_NONBLOCK);
-    watch(set, sock, mode == PUSH ? EPOLLOUT : EPOLLIN);
+  int streams[1024], count = atoi(arguments[2]);
+  double seconds = atof(arguments[3]), start, end;
+  if (count < 1 || count > 1024) fail("streams");
+  for (int i = 0; i < count; i++) {
+    streams[i] = connect_to(arguments[0], atoi(arguments[1]));
+    fcntl(streams[i], F_SETFL, O_NONBLOCK);
+    watch(set, streams[i], mode == PUSH ? EPOLLOUT : EPOLLIN);
   }
   start = now();
   serve(set, -1, mode, start + seconds);
-  printf("%llu %.6f\n", transferred, now() - start);
+  end = now();
+  for (int i = 0; i < count && mode == PUSH; i++) transferred += delivered(streams[i]);
+  printf("%llu %.6f\n", transferred, end - start);
 }
 
 int main(int count, char **arguments) {
