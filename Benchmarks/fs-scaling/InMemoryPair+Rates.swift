@@ -5,9 +5,19 @@ import Synchronization
 
 extension InMemoryPair {
   /// Connections a second of pairs that run at the same time, one on each of these processors, each by
-  /// itself.
-  static func rates(on processors: [Int], seconds: Double) -> [Double] {
+  /// itself. The `others` count meanwhile: a processor whose neighbour is idle is another one.
+  static func rates(on processors: [Int], besides others: [Int] = [], seconds: Double) -> [Double] {
     let ready = Atomic<Int>(0)
+    let isOver = Atomic<Bool>(false)
+    let counting = DispatchGroup()
+    for processor in others {
+      counting.enter()
+      Thread {
+        _ = lab_pin_to_core(Int32(processor))
+        while !isOver.load(ordering: .relaxed) {}
+        counting.leave()
+      }.start()
+    }
     let rates = Mutex([Int: Double]())
     let finished = DispatchGroup()
     for processor in processors {
@@ -33,6 +43,8 @@ extension InMemoryPair {
       thread.start()
     }
     finished.wait()
+    isOver.store(true, ordering: .relaxed)
+    counting.wait()
     return processors.map { processor in rates.withLock { $0[processor] ?? 0 } }
   }
 }

@@ -16,9 +16,9 @@ enum MemoryScaling {
     var ratios: [Double] = []
     for round in 1...rounds {
       print("memory: round \(round) of \(rounds)")
-      let first = InMemoryPair.rates(on: [0], seconds: seconds)[0]
+      let first = InMemoryPair.rates(on: [0], besides: [1], seconds: seconds)[0]
       let both = InMemoryPair.rates(on: [0, 1], seconds: seconds).reduce(0, +)
-      let second = InMemoryPair.rates(on: [1], seconds: seconds)[0]
+      let second = InMemoryPair.rates(on: [1], besides: [0], seconds: seconds)[0]
       let mean = (first + second) / 2
       alone.append(mean)
       together.append(both)
@@ -35,8 +35,8 @@ enum MemoryScaling {
     return """
       \(table)
 
-      Medians of \(rounds) rounds of \(ScalingReport.fixed(seconds, 1)) s each: processor 0 alone, both, processor 1
-      alone. Each thread has an engine and a peer, which is an engine, too, and both do all the work of a connection
+      Medians of \(rounds) rounds of \(ScalingReport.fixed(seconds, 1)) s each: processor 0 while the other only counts, both,
+      processor 1 while the other counts. Each thread has an engine and a peer, which is an engine, too, and both do all the work of a connection
       with 100 bytes of request and 600 of response. Ratios of the rounds:
       \(ratios.map { ScalingReport.fixed($0) }.joined(separator: ", ")).
       """
