@@ -155,6 +155,14 @@ FS_INTERPOSE(int, recvmmsg,
 
 // MARK: Out
 
+/// Whether sending with these flags is none of the shim's business. MSG_FASTOPEN connects: a socket that is not
+/// decided yet becomes the kernel's.
+static inline bool fs_send_passes(int fd, int flags) {
+  if (!fs_data_passes(fd)) return false;
+  if (flags & MSG_FASTOPEN && !fs_passes(fd)) fs_descriptor_leaves(fd);
+  return true;
+}
+
 FS_INTERPOSE(ssize_t, write, (int fd, const void *buffer, size_t count)) {
   if (fs_data_passes(fd)) return next_write(fd, buffer, count);
   FS_RETURN(ssize_t, fs_write(fd, buffer, count), next_write(fd, buffer, count));
@@ -170,7 +178,7 @@ FS_INTERPOSE(ssize_t, __write, (int fd, const void *buffer, size_t count)) {
 }
 
 FS_INTERPOSE(ssize_t, send, (int fd, const void *buffer, size_t count, int flags)) {
-  if (fs_data_passes(fd)) return next_send(fd, buffer, count, flags);
+  if (fs_send_passes(fd, flags)) return next_send(fd, buffer, count, flags);
   FS_RETURN(ssize_t, fs_sendto(fd, buffer, count, flags, NULL, 0),
             next_send(fd, buffer, count, flags));
 }
@@ -182,13 +190,13 @@ FS_INTERPOSE(ssize_t, __send, (int fd, const void *buffer, size_t count, int fla
 FS_INTERPOSE(ssize_t, sendto,
              (int fd, const void *buffer, size_t count, int flags, const struct sockaddr *address,
               socklen_t length)) {
-  if (fs_data_passes(fd)) return next_sendto(fd, buffer, count, flags, address, length);
+  if (fs_send_passes(fd, flags)) return next_sendto(fd, buffer, count, flags, address, length);
   FS_RETURN(ssize_t, fs_sendto(fd, buffer, count, flags, address, length),
             next_sendto(fd, buffer, count, flags, address, length));
 }
 
 FS_INTERPOSE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags)) {
-  if (fs_data_passes(fd)) {
+  if (fs_send_passes(fd, flags)) {
     if (message) fs_each_right(message, fs_right_leaves);
     return next_sendmsg(fd, message, flags);
   }
@@ -212,7 +220,7 @@ FS_INTERPOSE(ssize_t, pwritev64v2,
 }
 
 FS_INTERPOSE(int, sendmmsg, (int fd, struct mmsghdr *messages, unsigned count, int flags)) {
-  if (fs_data_passes(fd)) {
+  if (fs_send_passes(fd, flags)) {
     for (unsigned position = 0; position < count; position++)
       fs_each_right(&messages[position].msg_hdr, fs_right_leaves);
     return next_sendmmsg(fd, messages, count, flags);

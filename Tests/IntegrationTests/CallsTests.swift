@@ -13,6 +13,12 @@ extension Integration {
     @Test(.enabled(if: Tier.isEverything, "make test-all"), arguments: 11...30)
     func answerAsTheKernelDoesForLong(_ seed: Int) throws { try compare(seed, steps: 1000) }
 
+    /// Calls on sockets that are not connected, and what becomes of the next ones.
+    @Test(arguments: [AddressFamily.ipv4, .ipv6])
+    func unconnectedSockets(_ family: AddressFamily) throws {
+      try runModel("unconnected-model", family, connections: 1)
+    }
+
     private func compare(_ seed: Int, steps: Int) throws {
       try runModel("calls-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
     }

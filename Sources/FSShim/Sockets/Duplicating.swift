@@ -121,6 +121,7 @@ public func fs_fcntl(_ fd: Int32, _ command: Int32, _ argument: Int) -> Int64 {
       setNonblocking(fd, socket, entry, argument & Int(O_NONBLOCK) != 0)
       return entry.kind == .listener ? pass : 0
     default:
+      if entry.kind == .undecided { flushToKernel(fd, socket) }
       return pass
     }
   }
@@ -164,6 +165,7 @@ public func fs_ioctl(_ fd: Int32, _ request: UInt, _ argument: UnsafeMutableRawP
     case UInt(FIOCLEX), UInt(FIONCLEX):
       return setCloseOnExec(fd, entry, request == UInt(FIOCLEX))
     default:
+      if entry.kind == .undecided { flushToKernel(fd, socket) }
       guard entry.kind == .connection else { return pass }
       return connectionControl(socket, request, argument)
     }
