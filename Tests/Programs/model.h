@@ -133,7 +133,7 @@ static void observe(long result, int error, const void *bytes, unsigned length, 
 
 /// What the remote end is told, and what it answers.
 struct order {
-  // l isten, c onnect, a ccept, s end, u rgent, d rain, g et, o ut of band, k: at the mark?,
+  // l isten, b acklog, c onnect, a ccept, s end, u rgent, d rain, g et, o ut of band, k: at the mark?,
   // e nd of stream?, f inish, r eset, x close, p attern, v erify a pattern, n ow: what would recv say?
   char what;
   int argument;
@@ -255,6 +255,7 @@ static int obey(int *listener, int *fd, const struct order *order) {
     case 'l':
       if (*listener < 0) *listener = makeListener(order->address);
       return portOf(*listener);
+    case 'b': return listen(*listener, order->argument);
     case 'c': {
       struct sockaddr_storage remote;
       socklen_t length = makeAddress(&remote, order->address, order->argument);

@@ -4,6 +4,8 @@
 //     unconnected-model [--address ADDRESS [--netns NAME]] [--verbose]
 #include "scenes.h"
 
+#include <pthread.h>
+
 static void name(const char *words) {
   scene = words;
   sentOffset = receivedOffset = 0;
@@ -92,6 +94,156 @@ static void owned(void) {
   use(fd);
 }
 
+// MARK: Listeners
+
+static int disconnect(int fd) {
+  struct sockaddr none = {.sa_family = AF_UNSPEC};
+  return connect(fd, &none, sizeof none);
+}
+
+enum { DISCONNECT = 3 };
+
+static int stop(int fd, int how) { return how == DISCONNECT ? disconnect(fd) : shutdown(fd, how); }
+
+static int eventsOf(int fd) {
+  struct pollfd descriptor = {.fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP};
+  return poll(&descriptor, 1, 0) < 0 ? -1 : descriptor.revents;
+}
+
+static long eventsIn(int set) {
+  struct epoll_event event = {0};
+  int count = epoll_wait(set, &event, 1, 0);
+  return count > 0 ? (long)event.events : count;
+}
+
+/// A listener whose port was asked for by its number, which it keeps when it listens no more.
+static int makeNumberedListener(void) {
+  int fd = makeListener(address), port = portOf(fd);
+  close(fd);
+  struct sockaddr_storage local;
+  socklen_t length = makeAddress(&local, address, port);
+  fd = makeSocket(address);
+  // Its connections are remembered for a minute.
+  int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(fd, (struct sockaddr *)&local, length) < 0 || listen(fd, 16) < 0) die("bind");
+  return fd;
+}
+
+/// A listener that listens no more, and then again: HAProxy pauses so, and when it begins anew.
+static void stopped(const char *words, int how) {
+  name(words);
+  int own = makeNumberedListener(), port = portOf(own), set = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event = {.events = EPOLLIN};
+  call(epoll_ctl(set, EPOLL_CTL_ADD, own, &event), "watched");
+  fcntl(own, F_SETFL, O_NONBLOCK);
+  call(shutdown(own, SHUT_WR), "shutdown of what no listener has");
+  struct sockaddr_storage remote;
+  socklen_t length = remoteEnd(&remote);
+  call(connect(own, (struct sockaddr *)&remote, length), "connect");
+  for (int i = 0; i < 2; i++) {
+    call(ordered('c', port, address), "the peer connects");
+    settle();
+    call(eventsIn(set), "events");
+    int fd = accept(own, NULL, NULL);
+    call(fd < 0 ? -1 : 0, "accept");
+    close(fd);
+    endOfScene();
+    call(ordered('c', port, address), "the peer connects, and nobody accepts");
+    settle();
+    call(stop(own, how), "stop");
+    settle();
+    call(order('n', 0), "what the peer sees");
+    order('x', 0);
+    call(ordered('c', port, address), "the peer connects to what does not listen");
+    order('x', 0);
+    call(accept(own, NULL, NULL), "accept from what does not listen");
+    call(eventsOf(own), "poll");
+    call(eventsIn(set), "events");
+    call(portOf(own) - port, "its port");
+    int listens = -1;
+    length = sizeof listens;
+    getsockopt(own, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length);
+    call(listens, "SO_ACCEPTCONN");
+    call(listen(own, 16), "listen");
+    call(eventsIn(set), "events of the new listener");
+  }
+  call(close(own), "close");
+  call(ordered('c', port, address), "the peer connects to what is closed");
+  order('x', 0);
+  close(set);
+  use(makeSocket(address));
+}
+
+// MARK: Connecting
+
+/// A socket whose connection is under way, and stays so: the peer's backlog is full.
+static int beginConnecting(int filler) {
+  struct sockaddr_storage remote;
+  socklen_t length = remoteEnd(&remote);
+  ordered('b', 0, NULL);
+  call(connect(filler, (struct sockaddr *)&remote, length), "connect that fills the backlog");
+  settle();
+  int fd = makeSocket(address);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  call(connect(fd, (struct sockaddr *)&remote, length), "connect");
+  call(eventsOf(fd), "poll");
+  return fd;
+}
+
+static void makeRoom(int filler) {
+  ordered('b', 16, NULL);
+  ordered('a', 0, NULL);
+  close(filler);
+  order('x', 0);
+}
+
+/// An attempt that the program ends itself. Then it connects anew, having asked for the error before or not.
+static void givenUp(const char *words, int how, bool asks) {
+  name(words);
+  int filler = makeSocket(address), fd = beginConnecting(filler), error = -1;
+  call(stop(fd, how), "stop");
+  call(eventsOf(fd), "poll when it has stopped");
+  socklen_t length = sizeof error;
+  if (asks) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  call(error < 0 ? 0 : error, "SO_ERROR");
+  if (asks) call(eventsOf(fd), "poll when that was asked");
+  makeRoom(filler);
+  fcntl(fd, F_SETFL, 0);
+  use(fd);
+}
+
+struct attempt {
+  int fd;
+  int result, error;
+};
+
+static void *connectBlocked(void *context) {
+  struct attempt *attempt = context;
+  struct sockaddr_storage remote;
+  socklen_t length = makeAddress(&remote, remoteAddress, attempt->result);
+  attempt->result = connect(attempt->fd, (struct sockaddr *)&remote, length);
+  attempt->error = errno;
+  return NULL;
+}
+
+/// An attempt that ends under the thread that waits for it.
+static void givenUpUnderAThread(const char *words) {
+  name(words);
+  int filler = makeSocket(address);
+  close(beginConnecting(filler));
+  struct attempt attempt = {.fd = makeSocket(address), .result = ordered('l', 0, remoteAddress)};
+  pthread_t thread;
+  pthread_create(&thread, NULL, connectBlocked, &attempt);
+  usleep(100000);
+  call(shutdown(attempt.fd, SHUT_RDWR), "shutdown");
+  pthread_join(thread, NULL);
+  errno = attempt.error;
+  call(attempt.result, "connect that was blocked");
+  makeRoom(filler);
+  use(attempt.fd);
+}
+
 static void script(void) {
   listener = makeListener(address);
   int fd = begin("a first connection");
@@ -104,6 +256,13 @@ static void script(void) {
   openedFast("sendmsg", 1);
   openedFast("sendmmsg", 2);
   owned();
+  stopped("listener shut for reading", SHUT_RD);
+  stopped("listener shut", SHUT_RDWR);
+  stopped("listener disconnected", DISCONNECT);
+  givenUp("connecting, shut for writing", SHUT_WR, true);
+  givenUp("connecting, shut", SHUT_RDWR, false);
+  givenUp("connecting, disconnected", DISCONNECT, false);
+  givenUpUnderAThread("connecting in a thread, shut");
   close(listener);
 }
 

@@ -58,6 +58,14 @@ extension ReadinessMemory {
     let set = set(setNumber)
     remove(number, from: set)
     removeChannel(entry.pointee.channel, from: set)
+    leaveKernel(number)
+    Lock.release(setLock(setNumber))
+  }
+
+  /// Takes what the kernel has of a link out of its set. The set's lock is held.
+  private func leaveKernel(_ number: UInt32) {
+    let entry = link(number)
+    let set = set(entry.pointee.set)
     // The kernel's set is shared with the parent process as long as the child has not used it: what
     // the child closes must stay in there (redis closes its listeners in the child that saves).
     if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0
@@ -66,7 +74,6 @@ extension ReadinessMemory {
       _ = fs_sys_epoll_ctl(
         set.pointee.descriptor, EPOLL_CTL_DEL, entry.pointee.descriptor, 0, 0)
     }
-    Lock.release(setLock(setNumber))
   }
 
   /// Notes that a link may be ready, and wakes whoever waits for that. The shard's lock is held.
@@ -209,6 +216,19 @@ func socketListens(_ socket: Int32) {
   }
 }
 
+/// A listener listens no more, and may yet do so again: its links are those of an undecided socket.
+func socketStopsListening(_ socket: Int32) {
+  guard let memory = ReadinessMemory.existing, Lock.acquire(memory.shardLock(socket)) else {
+    return
+  }
+  var number = socketAt(socket).pointee.firstLink
+  while number != 0 {
+    memory.moveFromListener(number)
+    number = memory.link(number).pointee.ofSocket.next
+  }
+  Lock.release(memory.shardLock(socket))
+}
+
 /// Connections of a listener come to one more channel. If that is not a particular thread's, every
 /// set that watches the listener has to wake up for it; it stays in those sets as long as they live.
 func listenerJoined(_ socket: Int32, _ channel: Int32) {
@@ -258,6 +278,20 @@ extension ReadinessMemory {
     entry.pointee.isInKernel = true
     entry.pointee.channel = channel
     addListeningChannel(channel, to: set, descriptor: set.pointee.descriptor)
+    Lock.release(setLock(entry.pointee.set))
+  }
+
+  /// Makes a link of a listener one of an undecided socket. The shard's lock is held.
+  fileprivate func moveFromListener(_ number: UInt32) {
+    let entry = link(number)
+    guard entry.pointee.isInKernel, Lock.acquire(setLock(entry.pointee.set)) else { return }
+    let set = set(entry.pointee.set)
+    leaveKernel(number)
+    entry.pointee.isInKernel = false
+    removeChannel(entry.pointee.channel, from: set)
+    entry.pointee.channel = -1
+    appendReady(number, to: set)
+    wake(set)
     Lock.release(setLock(entry.pointee.set))
   }
 

@@ -9,7 +9,9 @@ public func fs_connect(_ fd: Int32, _ address: UnsafePointer<sockaddr>?, _ lengt
   switch descriptorKind(fd) {
   case .undecided: return connectUndecided(fd, address, length)
   case .connection: return connectAgain(fd, address, length)
-  case .listener: return failure(EISCONN)
+  case .listener:
+    guard isUnspecified(address, length) else { return failure(EISCONN) }
+    return stopListening(fd) { fs_sys_disconnect(fd) }
   case .internal: return failure(EBADF)
   case .none, .epoll: return pass
   }
@@ -186,10 +188,16 @@ private func connectAgain(
   let result = withConnection(fd) { socket, channel in
     index = socket.index
     channel.drain()
-    // The failure has been told by SO_ERROR.
+    if socket.pointee.state == .connecting, isUnspecified(address, length),
+      channel.endAttempt(of: socket)
+    {
+      return 0
+    }
+    // The failure has been told by SO_ERROR, or the program itself has ended the attempt.
     isAnew =
       socket.pointee.state == .failed && socket.pointee.flags.contains(.connectFailed)
-      && socket.pointee.error == 0
+      && (socket.pointee.error == 0 || socket.pointee.flags.contains(.connectReported))
+    if isAnew { socket.pointee.error = 0 }
     return isAnew ? failure(ECONNABORTED) : connectResult(socket)
   }
   if result == failure(EALREADY) { return finish(fd, index, failure(EINPROGRESS)) }

@@ -65,7 +65,8 @@ struct SocketFlags {
   static var wantsRoom: Self { Self(rawValue: 1 << 4) }
   /// In the channel's list of sockets that wait for send chunks.
   static var starved: Self { Self(rawValue: 1 << 5) }
-  /// connect() has told the application that it succeeded; from now on it answers EISCONN.
+  /// connect() has told the application that it succeeded; from now on it answers EISCONN. Or the application has
+  /// ended the attempt.
   static var connectReported: Self { Self(rawValue: 1 << 6) }
   /// The connection was open once: failing since then is not a failed connect().
   static var wasConnected: Self { Self(rawValue: 1 << 7) }
