@@ -4,6 +4,7 @@
 
 #include <linux/sockios.h>
 #include <pthread.h>
+#include <sys/sendfile.h>
 
 static const char *scene;
 static char bytes[1 << 20];
@@ -530,6 +531,29 @@ static void deferred(void) {
   listener = plain;
 }
 
+// MARK: sendfile
+
+/// A file that ends before what was asked for is sent to its end at once.
+static void fileEnds(void) {
+  static const int sizes[] = {1000, 32768, 65536, 100000};
+  scene = "sendfile beyond the end";
+  char path[] = "/tmp/stream-model.XXXXXX";
+  int file = mkstemp(path);
+  if (file < 0) die("file");
+  unlink(path);
+  for (int i = 0; i < 4; i++) {
+    int fd = acceptOne();
+    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (ftruncate(file, sizes[i]) < 0) die("file");
+    off_t offset = 0;
+    call(sendfile(fd, file, &offset, 1 << 20), "sendfile");
+    usleep(50000);
+    number(order('d', 0), "what the peer has after 50 ms");
+    finish(fd);
+  }
+  close(file);
+}
+
 static void script(void) {
   listener = makeListener(address);
   lowWater();
@@ -543,6 +567,7 @@ static void script(void) {
   informations();
   informationForMany();
   deferred();
+  fileEnds();
   close(listener);
 }
 

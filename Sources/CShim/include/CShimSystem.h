@@ -121,6 +121,13 @@ static inline long fs_sys_lseek(int fd, long offset, int whence) {
   return fs_syscall(SYS_lseek, fd, offset, whence, 0, 0, 0);
 }
 
+/// Where a regular file ends, or -1.
+static inline long fs_sys_file_end(int fd) {
+  struct stat status;
+  if (fs_syscall(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) < 0 || !S_ISREG(status.st_mode)) return -1;
+  return status.st_size;
+}
+
 static inline int fs_sys_getpid(void) { return (int)fs_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0); }
 
 static inline int fs_sys_gettid(void) { return (int)fs_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0); }

@@ -228,45 +228,66 @@ public func fs_sendfile(
     return offset != nil || start == failure(ESPIPE) ? failure(EINVAL) : start
   }
   if count == 0 { return 0 }
-  var position = start
   // What the kernel sends at most in one call.
-  let end = start + Int64(min(count, 0x7fff_f000))
-  var isAtEnd = false
+  var part = FilePart(
+    file: source, position: start, end: start + Int64(min(count, 0x7fff_f000)))
   let result = sendAll(out, 0) { socket, channel, isFirst in
     channel.drain()
     let isOver = socket.pointee.state != .connected || socket.pointee.flags.contains(.writeShut)
     if isFirst, isOver {
       // Behind the end of the file there is nothing to be refused.
       var byte: UInt8 = 0
-      isAtEnd = fs_sys_pread(source, &byte, 1, Int(start)) == 0
-      if isAtEnd { return 0 }
+      part.isAtEnd = fs_sys_pread(source, &byte, 1, Int(start)) == 0
+      if part.isAtEnd { return 0 }
     }
     let refusal = sendRefusal(socket, 0, isFirst)
-    if refusal != 0 { return refusal }
-    return sendFileNow(socket, channel, source, &position, end, &isAtEnd)
+    return refusal != 0 ? refusal : sendFileNow(socket, channel, &part)
   } isComplete: {
-    isAtEnd || position >= end
+    part.isAtEnd || part.position >= part.end
   }
-  if position > start {
+  if part.position > start {
     if let offset {
-      offset.pointee = position
+      offset.pointee = part.position
     } else {
-      _ = fs_sys_lseek(source, Int(position), SEEK_SET)
+      _ = fs_sys_lseek(source, Int(part.position), SEEK_SET)
     }
   }
   return result
 }
 
+/// What sendfile has to send.
+private struct FilePart {
+  let file: Int32
+  var position: Int64
+  var end: Int64
+  /// Whether `end` is not behind the file's.
+  var isEndKnown = false
+  /// Nothing more can be read.
+  var isAtEnd = false
+
+  /// Whether something follows after `count` bytes more. What is said to follow the engine waits for: a program
+  /// may have asked for more than the file has.
+  mutating func goesOn(after count: Int) -> Bool {
+    guard position + Int64(count) < end else { return false }
+    if !isEndKnown {
+      isEndKnown = true
+      let fileEnd = Int64(fs_sys_file_end(file))
+      if fileEnd >= position { end = min(end, fileEnd) }
+    }
+    return position + Int64(count) < end
+  }
+}
+
 /// Reads a part of a file into chunks and sends them. The lock is held.
 private func sendFileNow(
-  _ socket: SocketPointer, _ channel: ChannelPointer, _ file: Int32, _ position: inout Int64,
-  _ end: Int64, _ isAtEnd: inout Bool
+  _ socket: SocketPointer, _ channel: ChannelPointer, _ part: inout FilePart
 ) -> Int64 {
   var sent: Int64 = 0
   var hasDrained = false
-  while position < end {
+  while part.position < part.end {
     var chunks = InlineArray<16, UInt32>(repeating: 0)
-    let taken = takeChunks(socket, channel, Int(end - position), &chunks)
+    let left = Int(part.end - part.position)
+    let taken = takeChunks(socket, channel, left, &chunks)
     if taken == 0 {
       if !hasDrained {
         hasDrained = true
@@ -277,15 +298,16 @@ private func sendFileNow(
       SendRoom.exhausted(socket, channel)
       break
     }
-    let wanted = min(Int(end - position), taken * ChannelGeometry.sendChunkSize)
-    let read = readFile(channel, file, position, chunks, wanted)
-    queueChunks(socket, channel, chunks, taken, max(read, 0), more: position + Int64(read) < end)
+    let wanted = min(left, taken * ChannelGeometry.sendChunkSize)
+    let read = readFile(channel, part.file, part.position, chunks, wanted)
+    let more = read == wanted && part.goesOn(after: read)
+    queueChunks(socket, channel, chunks, taken, max(read, 0), more: more)
     if read > 0 {
-      position += Int64(read)
+      part.position += Int64(read)
       sent += Int64(read)
     }
     if read < wanted {
-      isAtEnd = true
+      part.isAtEnd = true
       if read < 0, sent == 0 {
         return read == -Int(ESPIPE) ? failure(EINVAL) : Int64(read)
       }
@@ -294,7 +316,7 @@ private func sendFileNow(
   }
   channel.publish()
   channel.reviewRoom(socket)
-  return sent > 0 || isAtEnd ? sent : failure(EAGAIN)
+  return sent > 0 || part.isAtEnd ? sent : failure(EAGAIN)
 }
 
 /// Takes as many chunks as a part of a file needs and the connection may have.
