@@ -5,6 +5,8 @@
 #include "scenes.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 
 static void name(const char *words) {
   scene = words;
@@ -244,6 +246,75 @@ static void givenUpUnderAThread(const char *words) {
   use(attempt.fd);
 }
 
+// MARK: Workers
+
+enum { WORKERS = 4 };
+
+static struct herd {
+  int listener;
+  atomic_int accepted, refused;
+  /// Workers keep what they have accepted.
+  atomic_bool keeps;
+} *herd;
+
+static void *work(void *context) {
+  (void)context;
+  int fd;
+  while ((fd = accept(herd->listener, NULL, NULL)) >= 0) {
+    herd->accepted++;
+    while (herd->keeps) usleep(1000);
+    close(fd);
+  }
+  if (errno == EINVAL) herd->refused++;
+  return NULL;
+}
+
+/// All that block in accept are woken by a connection that the kernel has; those that do not get it have to hear of the
+/// engine's.
+static void workers(const char *words, bool areProcesses) {
+  name(words);
+  herd = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  herd->listener = makeListener(address);
+  int port = portOf(herd->listener);
+  pthread_t threads[WORKERS];
+  pid_t processes[WORKERS];
+  for (int i = 0; i < WORKERS; i++) {
+    if (!areProcesses) {
+      pthread_create(&threads[i], NULL, work, NULL);
+    } else if ((processes[i] = fork()) == 0) {
+      work(NULL);
+      _exit(0);
+    }
+  }
+  usleep(100000);
+  struct sockaddr_storage local;
+  socklen_t length = makeAddress(&local, address, port);
+  for (int i = 0; i < 20; i++) {
+    int fd = makeSocket(address);
+    if (connect(fd, (struct sockaddr *)&local, length) < 0) die("connect");
+    usleep(10000);
+    close(fd);
+  }
+  call(herd->accepted, "connections from within the machine");
+  herd->keeps = true;
+  for (int i = 0; i < WORKERS; i++) call(ordered('c', port, address), "the peer connects");
+  usleep(100000);
+  call(herd->accepted, "connections that were accepted");
+  herd->keeps = false;
+  order('x', 0);
+  call(shutdown(herd->listener, SHUT_RDWR), "shutdown");
+  for (int i = 0; i < WORKERS; i++) {
+    if (areProcesses) {
+      waitpid(processes[i], NULL, 0);
+    } else {
+      pthread_join(threads[i], NULL);
+    }
+  }
+  call(herd->refused, "workers that heard of it");
+  close(herd->listener);
+  munmap(herd, 4096);
+}
+
 static void script(void) {
   listener = makeListener(address);
   int fd = begin("a first connection");
@@ -263,6 +334,8 @@ static void script(void) {
   givenUp("connecting, shut", SHUT_RDWR, false);
   givenUp("connecting, disconnected", DISCONNECT, false);
   givenUpUnderAThread("connecting in a thread, shut");
+  workers("threads in accept", false);
+  workers("processes in accept", true);
   close(listener);
 }
 

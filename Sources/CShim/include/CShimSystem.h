@@ -128,6 +128,12 @@ static inline long fs_sys_file_end(int fd) {
   return status.st_size;
 }
 
+/// Takes (F_WRLCK), with waiting, or gives back (F_UNLCK) the process's lock of a file.
+static inline int fs_sys_lock_file(int fd, short type) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+  return fs_sys_fcntl(fd, F_SETLKW, (long)&lock);
+}
+
 static inline int fs_sys_getpid(void) { return (int)fs_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0); }
 
 static inline int fs_sys_gettid(void) { return (int)fs_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0); }

@@ -163,25 +163,43 @@ private func inherit(
   channel.publishQuietly()
 }
 
+/// accept4(2) on a blocking listener, which does not wait: blocked in the kernel, a thread would not see the engines'
+/// connections. All that sleep for a listener are woken by one connection, in other processes as well: they look
+/// one after the other, and only who finds it takes it. The lock of the file is POSIX's, which a process that ends gives
+/// back; O_NONBLOCK or SO_RCVTIMEO would also be those of programs without this library.
+private func acceptWithoutBlocking(
+  _ fd: Int32, _ listener: ListenerPointer, _ address: UnsafeMutablePointer<sockaddr>?,
+  _ length: UnsafeMutablePointer<socklen_t>?, _ flags: Int32
+) -> Int32 {
+  guard fs_sys_poll_now(fd, Int16(POLLIN)) != 0, Lock.acquire(listener.acceptLock) else {
+    return -EAGAIN
+  }
+  defer { Lock.release(listener.acceptLock) }
+  while fs_sys_lock_file(fd, Int16(F_WRLCK)) == -EINTR {
+    if !fs_signals_restart() { return -EINTR }
+  }
+  defer { _ = fs_sys_lock_file(fd, Int16(F_UNLCK)) }
+  guard fs_sys_poll_now(fd, Int16(POLLIN)) != 0 else { return -EAGAIN }
+  return fs_sys_accept4(fd, address, length, flags)
+}
+
 private func acceptFromKernel(
   _ fd: Int32, _ record: Int32, _ listener: SocketPointer,
   _ address: UnsafeMutablePointer<sockaddr>?, _ length: UnsafeMutablePointer<socklen_t>?,
   _ flags: Int32
 ) -> Int64 {
   let pointer = ListenerTable.at(record)
-  // Blocked in the kernel, this thread would not see the engines' connections.
-  if !listener.isNonblocking, fs_sys_poll_now(fd, Int16(POLLIN)) == 0 {
-    pointer.pointee.isKernelReadable = false
-    return failure(EAGAIN)
-  }
-  let accepted = fs_sys_accept4(fd, address, length, flags)
+  // Before the call: what another thread finds there meanwhile remains known.
+  pointer.pointee.isKernelReadable = false
+  let accepted =
+    listener.isNonblocking
+    ? fs_sys_accept4(fd, address, length, flags)
+    : acceptWithoutBlocking(fd, pointer, address, length, flags)
   if accepted >= 0 {
     fs_descriptor_created(accepted)
     fs_fell_back(Int32(FS_FALLBACK_ACCEPT_KERNEL))
-    pointer.pointee.isKernelReadable = fs_sys_poll_now(fd, Int16(POLLIN)) != 0
+    if fs_sys_poll_now(fd, Int16(POLLIN)) != 0 { pointer.pointee.isKernelReadable = true }
     reattachListener(Int32(listener.index))
-  } else if accepted == -EAGAIN {
-    pointer.pointee.isKernelReadable = false
   }
   return Int64(accepted)
 }

@@ -4,6 +4,8 @@ import Synchronization
 /// What is known of a listening socket beyond `Socket`. Registration is under the control lock; the
 /// accept queues are each channel's.
 struct Listener {
+  /// Who takes from the kernel's queue; stands first.
+  var acceptLockWord: UInt32 = 0
   var isUsed = false
   /// The daemon of `controlGeneration` knows it, as `number`.
   var isRegistered = false
@@ -28,6 +30,13 @@ struct Listener {
 }
 
 typealias ListenerPointer = UnsafeMutablePointer<Listener>
+
+extension UnsafeMutablePointer<Listener> {
+  /// Held while a thread takes from the kernel's queue.
+  var acceptLock: SharedWord {
+    UnsafeMutableRawPointer(self).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+}
 
 /// The listening sockets of the process that engines know, or may get to know.
 enum ListenerTable {
