@@ -39,11 +39,23 @@ FS_INTERPOSE(int, dup3, (int fd, int to, int flags)) {
 // fcntl and ioctl are variadic in C, but a third argument of word size arrives in the same register
 // either way; a call without it leaves rubbish there, which is handed on and not looked at.
 
+/// A child made by vfork lets a connection through to the program that it will become, under its own number.
+static int64_t fs_vfork_keep(int fd) {
+  int64_t answer = fs_vfork_dup3(fd, fd, 0);
+  return answer > 0 ? 0 : answer;
+}
+
+static inline bool fs_vfork_keeps(int fd, int command, long argument) {
+  return command == F_SETFD && !(argument & FD_CLOEXEC) && fs_vfork_shares(fd);
+}
+
 static inline bool fs_duplicates(int command) {
   return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
 FS_INTERPOSE(int, fcntl, (int fd, int command, long argument)) {
+  if (fs_vfork_keeps(fd, command, argument))
+    FS_RETURN(int, fs_vfork_keep(fd), next_fcntl(fd, command, argument));
   if (!fs_duplicates(command)) {
     if (fs_passes(fd)) return next_fcntl(fd, command, argument);
   } else if (fs_duplication_passes(fd)) {
@@ -53,6 +65,8 @@ FS_INTERPOSE(int, fcntl, (int fd, int command, long argument)) {
 }
 
 FS_INTERPOSE(int, fcntl64, (int fd, int command, long argument)) {
+  if (fs_vfork_keeps(fd, command, argument))
+    FS_RETURN(int, fs_vfork_keep(fd), next_fcntl64(fd, command, argument));
   if (!fs_duplicates(command)) {
     if (fs_passes(fd)) return next_fcntl64(fd, command, argument);
   } else if (fs_duplication_passes(fd)) {
@@ -62,6 +76,8 @@ FS_INTERPOSE(int, fcntl64, (int fd, int command, long argument)) {
 }
 
 FS_INTERPOSE(int, ioctl, (int fd, unsigned long request, long argument)) {
+  if (request == FIONCLEX && fs_vfork_shares(fd))
+    FS_RETURN(int, fs_vfork_keep(fd), next_ioctl(fd, request, argument));
   if (fs_passes(fd)) return next_ioctl(fd, request, argument);
   FS_RETURN(int, fs_ioctl(fd, request, (void *)argument), next_ioctl(fd, request, argument));
 }

@@ -476,16 +476,30 @@ static void spawned(bool preloaded) {
   endOfScene();
 }
 
-static void vforked(void) {
-  int fd = begin("vfork, dup2, exec");
+/// How a child made by vfork lets a connection through to the program that it becomes.
+enum passage { BY_DUP2, BY_FCNTL, BY_IOCTL, BY_FCNTL_AND_DUP2 };
+
+static int passOn(int fd, enum passage passage) {
+  switch (passage) {
+    case BY_DUP2: return dup2(fd, 108);
+    case BY_FCNTL: return fcntl(fd, F_SETFD, 0) < 0 ? -1 : fd;
+    case BY_IOCTL: return ioctl(fd, FIONCLEX) < 0 ? -1 : fd;
+    default: return fcntl(fd, F_SETFD, 0) < 0 ? -1 : dup2(fd, 108);
+  }
+}
+
+static void vforked(const char *name, enum passage passage) {
+  int fd = begin(name);
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
   static char self[4096];
   if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) die("/proc/self/exe");
-  char *arguments[] = {self, "--puppet", "109", "--descriptor", "108", NULL};
+  char number[16];
+  snprintf(number, sizeof number, "%d", passage == BY_FCNTL || passage == BY_IOCTL ? fd : 108);
+  char *arguments[] = {self, "--puppet", "109", "--descriptor", number, NULL};
   pid_t child = vfork();
   if (child == 0) {
-    if (dup2(fd, 108) < 0 || dup2(pair[1], 109) < 0) _exit(1);
+    if (passOn(fd, passage) < 0 || dup2(pair[1], 109) < 0) _exit(1);
     execv(self, arguments);
     _exit(2);
   }
@@ -677,7 +691,10 @@ static void script(void) {
   sentBack();
   spawned(true);
   spawned(false);
-  vforked();
+  vforked("vfork, dup2, exec", BY_DUP2);
+  vforked("vfork, F_SETFD, exec", BY_FCNTL);
+  vforked("vfork, FIONCLEX, exec", BY_IOCTL);
+  vforked("vfork, F_SETFD, dup2, exec", BY_FCNTL_AND_DUP2);
   overwritten();
   ranges();
   childClosesAll();

@@ -57,7 +57,7 @@ public func fs_descriptor_leaves(_ fd: Int32) {
   }
 }
 
-/// dup2 of a connection in a child made by vfork. The child asks for the kernel's socket as a forked one
+/// dup2 of a connection in a child made by vfork, also to its own number if the program is to have it there. The child asks for the kernel's socket as a forked one
 /// would, over a connection to the daemon of its own; nothing in the memory, which is the parent's,
 /// changes. The parent learns of it as of any child's use.
 @c @implementation
