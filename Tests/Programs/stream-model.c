@@ -405,6 +405,50 @@ static void room(void) {
   finish(fd);
 }
 
+/// Writes of little, which take more memory than their bytes.
+static void *sendLittle(void *context) {
+  int fd = *(int *)context;
+  struct timeval time = {.tv_sec = 3};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
+  long sent = 0;
+  while (sent < 600000 && send(fd, bytes, 100, MSG_NOSIGNAL) == 100) sent += 100;
+  return (void *)sent;
+}
+
+static void littleWrites(void) {
+  scene = "little writes";
+  int fd = acceptOne(), epoll = epoll_create1(EPOLL_CLOEXEC);
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  for (int quiet = 0; quiet < 10; quiet++) {
+    while (send(fd, bytes, 100, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) quiet = 0;
+    settle();
+  }
+  struct epoll_event event = {.events = EPOLLOUT};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  struct pollfd descriptor = {.fd = fd, .events = POLLOUT};
+  number(poll(&descriptor, 1, 0), "not writable");
+  number(epoll_wait(epoll, &event, 1, 0), "not writable for epoll");
+  drainRemote(fd);
+  number(epoll_wait(epoll, &event, 1, 1000), "writable for epoll");
+  number(poll(&descriptor, 1, 1000), "writable");
+  call(send(fd, bytes, 100, MSG_DONTWAIT | MSG_NOSIGNAL), "send");
+  close(epoll);
+
+  pthread_t thread;
+  pthread_create(&thread, NULL, sendLittle, &fd);
+  long total = 0;
+  for (int quiet = 0; quiet < 200 && total < 600100; quiet++) {
+    long count = order('d', 0);
+    total += count;
+    if (count > 0) quiet = 0;
+  }
+  void *sent;
+  pthread_join(thread, &sent);
+  number((long)sent, "what a blocking thread has sent");
+  number(total, "what the peer has");
+  finish(fd);
+}
+
 // MARK: TCP_INFO
 
 static void information(int fd, const char *when) {
@@ -559,6 +603,7 @@ static void script(void) {
   lowWater();
   timeouts();
   room();
+  littleWrites();
   urgentReceived(false);
   urgentReceived(true);
   urgentSent();

@@ -28,20 +28,28 @@ extension UnsafeMutablePointer<Channel> {
   @inline(__always)
   func hasRoomAgain(_ socket: SocketPointer) -> Bool {
     isWritable(socket)
-      && pointee.slots[Int(socket.pointee.slot)].sent.chunks <= pointee.chunks.allowance
+      && pointee.slots[Int(socket.pointee.slot)].sent.chunks < pointee.chunks.allowance
   }
 
-  /// Bytes were sent, or the room has another size: decides anew whether the socket is writable.
+  /// The room has another size: decides anew whether the socket is writable.
   func reviewRoom(_ socket: SocketPointer) {
-    let wants = socket.pointee.flags.contains(.wantsRoom)
-    if wants, hasRoomAgain(socket) {
+    if socket.pointee.flags.contains(.wantsRoom), hasRoomAgain(socket) {
       forgetWish(socket)
       unstarve(socket)
-    } else if !wants, !isWritable(socket) {
-      noteWish(socket)
       socket.updateReadiness()
-      askForSpace()
+    } else {
+      noteLittleRoom(socket)
     }
+  }
+
+  /// Bytes were sent: the socket may not be writable any more. A wish that a write has left which found too little room
+  /// stays until there is news: whatever it was that was missing.
+  @inline(__always)
+  func noteLittleRoom(_ socket: SocketPointer) {
+    guard !socket.pointee.flags.contains(.wantsRoom), !isWritable(socket) else { return }
+    noteWish(socket)
+    socket.updateReadiness()
+    askForSpace()
   }
 
   /// Notes that a write found too little room, or left too little.
@@ -86,7 +94,7 @@ extension UnsafeMutablePointer<Channel> {
   /// Wakes sockets that wait for send chunks: one for every few chunks that are free, and all of
   /// them once a quarter is free, so that none is forgotten when those woken want nothing any more.
   func wakeStarved() {
-    guard hasRoom() else { return }
+    guard hasRoom(SendRoom.commands) else { return }
     var chances = pointee.chunks.free >= pointee.chunks.count / 4 ? .max : pointee.chunks.free / 4
     while chances > 0, pointee.starvedHead != .max {
       let socket = SocketTable.at(pointee.starvedHead)

@@ -131,7 +131,7 @@ private func sendNow(
     sent += part
   }
   channel.publish()
-  channel.reviewRoom(socket)
+  channel.noteLittleRoom(socket)
   return sent > 0 ? Int64(sent) : failure(EAGAIN)
 }
 
@@ -151,6 +151,8 @@ func sendRefusal(_ socket: SocketPointer, _ flags: Int32, _ isFirst: Bool) -> In
 
 /// How much a connection may send now.
 enum SendRoom {
+  /// Places in the command ring for one more chunk: one is left, so that the engine can be told that someone waits.
+  static var commands: UInt32 { 2 }
   /// Bytes that may be sent however small TCP_NOTSENT_LOWAT is.
   private static var leastPortion: Int { 4 * ChannelGeometry.sendChunkSize }
 
@@ -161,7 +163,7 @@ enum SendRoom {
     let limit = socket.pointee.sendLimit
     guard slot.pointee.sent.bytes < limit,
       slot.pointee.sent.chunks < channel.pointee.chunks.allowance,
-      channel.hasRoom() || waitForEngine(channel)
+      channel.hasRoom(commands) || waitForEngine(channel)
     else { return 0 }
     let room = Int(limit - slot.pointee.sent.bytes)
     guard let mark = socket.unsentLowWater else { return room }
@@ -178,7 +180,7 @@ enum SendRoom {
     for _ in 0..<16 {
       fs_sys_yield()
       channel.sendDelayed()
-      if channel.hasRoom() { return true }
+      if channel.hasRoom(commands) { return true }
     }
     return false
   }
@@ -315,7 +317,7 @@ private func sendFileNow(
     }
   }
   channel.publish()
-  channel.reviewRoom(socket)
+  channel.noteLittleRoom(socket)
   return sent > 0 || part.isAtEnd ? sent : failure(EAGAIN)
 }
 
@@ -326,8 +328,8 @@ private func takeChunks(
 ) -> Int {
   let room = min(SendRoom.find(socket, channel), bytes)
   let needed = min((room + ChannelGeometry.sendChunkSize - 1) / ChannelGeometry.sendChunkSize, 16)
-  guard needed > 0, channel.hasRoom(1) else { return 0 }
-  let commands = Int(channel.pointee.commands.freeCount(atLeast: UInt32(needed)) ?? 0)
+  guard needed > 0, channel.hasRoom(SendRoom.commands) else { return 0 }
+  let commands = Int(channel.pointee.commands.freeCount(atLeast: UInt32(needed) + 1) ?? 0) - 1
   var taken = 0
   while taken < min(needed, commands), let chunk = channel.pointee.chunks.take() {
     chunks[taken] = chunk
