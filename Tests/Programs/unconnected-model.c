@@ -177,6 +177,35 @@ static void stopped(const char *words, int how) {
   use(makeSocket(address));
 }
 
+/// A listener with connections of the kernel's queue, in a set from which few events are taken at a time.
+static void fewEvents(void) {
+  name("few events of a listener");
+  int own = makeListener(address), set = epoll_create1(EPOLL_CLOEXEC), pipes[2];
+  struct epoll_event event = {.events = EPOLLIN}, events[4];
+  fcntl(own, F_SETFL, O_NONBLOCK);
+  if (pipe(pipes) < 0) die("pipe");
+  epoll_ctl(set, EPOLL_CTL_ADD, own, &event);
+  epoll_ctl(set, EPOLL_CTL_ADD, pipes[0], &event);
+  struct sockaddr_storage local;
+  socklen_t length = makeAddress(&local, address, portOf(own));
+  int fd = makeSocket(address);
+  if (connect(fd, (struct sockaddr *)&local, length) < 0) die("connect");
+  settle();
+  for (int most = 1; most <= 4; most++) {
+    call(epoll_wait(set, events, most, 0), "epoll_wait for %d", most);
+    call(epoll_wait(set, events, most, 100), "epoll_wait for %d, with a time", most);
+  }
+  call(accept(own, NULL, NULL) < 0 ? -1 : 0, "accept");
+  call(epoll_wait(set, events, 1, 0), "epoll_wait when it is accepted");
+  if (write(pipes[1], "x", 1) != 1) die("write");
+  call(epoll_wait(set, events, 1, 0), "epoll_wait, and something else is there");
+  close(fd);
+  close(own);
+  close(set);
+  close(pipes[0]);
+  close(pipes[1]);
+}
+
 // MARK: Connecting
 
 /// A socket whose connection is under way, and stays so: the peer's backlog is full.
@@ -330,6 +359,7 @@ static void script(void) {
   stopped("listener shut for reading", SHUT_RD);
   stopped("listener shut", SHUT_RDWR);
   stopped("listener disconnected", DISCONNECT);
+  fewEvents();
   givenUp("connecting, shut for writing", SHUT_WR, true);
   givenUp("connecting, shut", SHUT_RDWR, false);
   givenUp("connecting, disconnected", DISCONNECT, false);

@@ -146,8 +146,9 @@ private struct EpollWait {
     repeat {
       result = fs_sys_epoll_look(descriptor, events, Int32(room))
       count = result > 0 ? takeSentinels(Int(result)) : 0
-      // If the shim's own have taken all the room, the application's are behind them.
-    } while result == room && count == 0
+      // If the shim's own have taken all the room, the application's are behind them. What makes something of ours
+      // ready, the kernel's side of a listener, may be reported again and again.
+    } while result == room && count == 0 && !hasReady()
     set.pointee.lastLook = fs_ticks()
     return count + collect(from: count)
   }
