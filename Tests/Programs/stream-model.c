@@ -449,6 +449,37 @@ static void littleWrites(void) {
   finish(fd);
 }
 
+// MARK: A small receive buffer
+
+/// The peer goes on as soon as something has been read.
+static void smallBuffer(void) {
+  scene = "small receive buffer";
+  int plain = listener;
+  listener = makeListener(address);
+  set(listener, SOL_SOCKET, SO_RCVBUF, 8192);
+  int fd = acceptOne(), epoll = epoll_create1(EPOLL_CLOEXEC);
+  struct epoll_event event = {.events = EPOLLIN};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  // The first window may be larger.
+  for (int round = 0; round < 4; round++) {
+    number(order('s', 40000), "the peer sends");
+    long total = 0, begun = milliseconds();
+    while (total < 40000 && epoll_wait(epoll, &event, 1, 3000) > 0) {
+      // Everybody sleeps by now.
+      settle();
+      ssize_t count = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+      if (count <= 0) break;
+      total += count;
+    }
+    number(total, "received");
+    number(milliseconds() - begun < 500, "soon");
+  }
+  close(epoll);
+  finish(fd);
+  close(listener);
+  listener = plain;
+}
+
 // MARK: TCP_INFO
 
 static void information(int fd, const char *when) {
@@ -604,6 +635,7 @@ static void script(void) {
   timeouts();
   room();
   littleWrites();
+  smallBuffer();
   urgentReceived(false);
   urgentReceived(true);
   urgentSent();

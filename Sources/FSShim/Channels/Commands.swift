@@ -95,8 +95,12 @@ extension UnsafeMutablePointer<Channel> {
 // chunks again.
 
 extension UnsafeMutablePointer<Channel> {
-  /// Unreported bytes that are worth waking a sleeping engine for.
-  private var reportAtOnce: UInt32 { 16_384 }
+  /// Unreported bytes that are worth waking a sleeping engine for: half of the receive buffer if that is small, because
+  /// then the peer may have no window left.
+  @inline(__always)
+  private func reportAtOnce(_ socket: SocketPointer) -> UInt32 {
+    socket.pointee.options.marks == 0 ? 16_384 : min(16_384, socket.halfReceiveBuffer)
+  }
   /// Unreported bytes of a drained queue that are worth a command of their own.
   private var reportSoon: UInt32 { 4096 }
 
@@ -109,7 +113,7 @@ extension UnsafeMutablePointer<Channel> {
       reportShared(socket)
       return
     }
-    if count >= reportAtOnce || count >= reportSoon && socket.pointee.received.count == 0 {
+    if count >= reportAtOnce(socket) || count >= reportSoon && socket.pointee.received.count == 0 {
       report(socket)
       return
     }
@@ -146,7 +150,7 @@ extension UnsafeMutablePointer<Channel> {
     var command = Command(.consume, slot: socket.pointee.slot)
     command.length = socket.pointee.unreported
     pointee.commands.append(command)
-    if socket.pointee.unreported >= reportAtOnce { publish() } else { publishQuietly() }
+    if socket.pointee.unreported >= reportAtOnce(socket) { publish() } else { publishQuietly() }
     socket.pointee.unreported = 0
   }
 
@@ -176,5 +180,17 @@ extension UnsafeMutablePointer<Channel> {
       }
     }
     pointee.unreportedCount = kept
+  }
+}
+
+extension UnsafeMutablePointer<Socket> {
+  /// Half of what SO_RCVBUF and TCP_WINDOW_CLAMP let the window be; the former is kept doubled, as Linux has it.
+  fileprivate var halfReceiveBuffer: UInt32 {
+    var half = Int32.max
+    if let size = pointee.options.value(KeptOption(FS_OPTION_RCVBUF)) { half = size / 4 }
+    if let clamp = pointee.options.value(KeptOption(FS_OPTION_WINDOW_CLAMP)), clamp > 0 {
+      half = min(half, clamp / 2)
+    }
+    return UInt32(max(half, 1))
   }
 }
