@@ -275,6 +275,32 @@ static void givenUpUnderAThread(const char *words) {
   use(attempt.fd);
 }
 
+/// A socket in a set whose first attempt is refused, and which another thread connects then.
+static void connectedByAnother(void) {
+  name("refused, then connected by another thread");
+  struct sockaddr_storage remote;
+  socklen_t length = makeAddress(&remote, remoteAddress, 1);
+  int fd = makeSocket(address), set = epoll_create1(EPOLL_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  call(connect(fd, (struct sockaddr *)&remote, length), "connect");
+  struct epoll_event event = {.events = EPOLLOUT};
+  epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+  call(epoll_wait(set, &event, 1, 1000), "epoll_wait");
+  call(connect(fd, (struct sockaddr *)&remote, length), "connect again");
+  struct attempt attempt = {.fd = fd, .result = ordered('l', 0, remoteAddress)};
+  pthread_t thread;
+  pthread_create(&thread, NULL, connectBlocked, &attempt);
+  pthread_join(thread, NULL);
+  errno = attempt.error;
+  call(attempt.result, "connect of the thread");
+  call(epoll_wait(set, &event, 1, 1000), "epoll_wait for it");
+  call(event.events, "events");
+  call(ordered('a', 0, NULL), "the peer accepts");
+  call(close(fd), "close");
+  close(set);
+  endOfScene();
+}
+
 // MARK: Workers
 
 enum { WORKERS = 4 };
@@ -364,6 +390,7 @@ static void script(void) {
   givenUp("connecting, shut", SHUT_RDWR, false);
   givenUp("connecting, disconnected", DISCONNECT, false);
   givenUpUnderAThread("connecting in a thread, shut");
+  connectedByAnother();
   workers("threads in accept", false);
   workers("processes in accept", true);
   close(listener);

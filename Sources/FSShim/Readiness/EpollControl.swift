@@ -62,21 +62,24 @@ private func addLink(_ descriptor: Int32, _ fd: Int32, _ socket: Int32, _ event:
 
   let link = memory.allocateLink()
   if link == 0 { return Int64(-ENOMEM) }
-  let isListener = isListening(socket)
-  let channel = isListener ? listenerWatched(socket) : channelOf(socket)
   let entry = memory.link(link)
   entry.pointee.set = set
   entry.pointee.socket = socket
   entry.pointee.descriptor = fd
   entry.pointee.mask = event.events | alwaysReported
   entry.pointee.data = event.data.u64
-  entry.pointee.channel = channel
-  let result = memory.enter(link, descriptor: descriptor, isListener: isListener)
-  if result < 0 {
-    memory.freeLink(link)
+  while true {
+    let isListener = isListening(socket)
+    let channel = isListener ? listenerWatched(socket) : -1
+    entry.pointee.channel = channel
+    let result = memory.enter(link, descriptor: descriptor, isListener: isListener)
+    if result == 0 { return 0 }
     if isListener { listenerUnwatched(socket, channel: channel) }
+    // It is something else by now: another thread has called listen or connect.
+    if result == Int64(-EAGAIN) { continue }
+    memory.freeLink(link)
+    return result
   }
-  return result
 }
 
 extension ReadinessMemory {
@@ -89,6 +92,9 @@ extension ReadinessMemory {
     // one that comes later finds the link.
     guard SocketTable.lock(socketAt(socket)) else { return Int64(-EBUSY) }
     defer { SocketTable.unlock(socketAt(socket)) }
+    guard socketIndex(entry.pointee.descriptor) == socket else { return fs_pass() }
+    guard isListening(socket) == isListener else { return Int64(-EAGAIN) }
+    if !isListener { entry.pointee.channel = channelOf(socket) }
     guard Lock.acquire(shardLock(socket)) else { return Int64(-EBUSY) }
     defer { Lock.release(shardLock(socket)) }
     if findLink(socket, set: setNumber, descriptor: entry.pointee.descriptor) != 0 {

@@ -314,11 +314,14 @@ extension ReadinessMemory {
   fileprivate func moveToEngine(_ number: UInt32) {
     let entry = link(number)
     let setNumber = entry.pointee.set
-    guard entry.pointee.channel < 0, Lock.acquire(setLock(setNumber)) else {
+    let channel = channelOf(entry.pointee.socket)
+    guard entry.pointee.channel != channel, Lock.acquire(setLock(setNumber)) else {
       return
     }
     let set = set(setNumber)
-    entry.pointee.channel = channelOf(entry.pointee.socket)
+    // That of an attempt that failed.
+    removeChannel(entry.pointee.channel, from: set)
+    entry.pointee.channel = channel
     addChannel(entry.pointee.channel, to: set, descriptor: set.pointee.descriptor)
     if readiness(of: entry) != 0 {
       appendReady(number, to: set)
