@@ -42,6 +42,8 @@ extension ReadinessMemory {
   }
 
   func endSleep(_ set: EpollSetPointer) {
+    // Not in a child that a signal handler has forked inside the call.
+    guard set.pointee.waiters > 0 else { return }
     set.pointee.waiters -= 1
     if sleepers(set) == 0 { removeFromChannels(set) }
   }
