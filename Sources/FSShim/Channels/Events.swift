@@ -156,6 +156,13 @@ extension UnsafeMutablePointer<Channel> {
     }
   }
 
+  /// `notify` of news that did not come from the ring, which whoever is about to sleep looks at last: what has just been
+  /// stored must be seen by him, or he by us.
+  func notifyOfOwn(_ socket: SocketPointer, _ edges: UInt32) {
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    notify(socket, edges)
+  }
+
   private func connected(_ event: Event, _ socket: SocketPointer) {
     guard socket.pointee.state == .connecting else { return }
     socket.pointee.state = .connected

@@ -243,7 +243,7 @@ extension UnsafeMutablePointer<Channel> {
       guard socket.pointee.state != .failed else { continue }
       failed(socket, slot, error: UInt16(ECONNRESET))
       socket.updateReadiness()
-      if socket.pointee.state != .queued { notify(socket, Ready.dead | Ready.error) }
+      if socket.pointee.state != .queued { notifyOfOwn(socket, Ready.dead | Ready.error) }
     }
   }
 }

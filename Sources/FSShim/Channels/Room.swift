@@ -103,7 +103,7 @@ extension UnsafeMutablePointer<Channel> {
       guard socket.pointee.flags.contains(.wantsRoom) else { continue }
       forgetWish(socket)
       socket.updateReadiness()
-      notify(socket, Ready.output)
+      notifyOfOwn(socket, Ready.output)
     }
   }
 

@@ -148,7 +148,7 @@ extension UnsafeMutablePointer<Channel> {
       if socket.pointee.state == .connected {
         failed(socket, pointee.slots + Int(socket.pointee.slot), error: UInt16(ECONNRESET))
         socket.updateReadiness()
-        notify(socket, Ready.dead | Ready.error)
+        notifyOfOwn(socket, Ready.dead | Ready.error)
       }
       return failure(ECONNRESET)
     }

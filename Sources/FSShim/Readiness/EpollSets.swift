@@ -29,7 +29,9 @@ extension ReadinessMemory {
     prepare(number, descriptor: descriptor, wake: wake)
     descriptorAssign(
       descriptor, kind: .epoll, index: number, closeOnExec: flags & FD_CLOEXEC != 0)
-    // Whoever sleeps in it by way of libc has to sleep here: fs_epoll_waited.
+    // Whoever sleeps in it by way of libc has to sleep here: fs_epoll_waited. Who is about to looks at the entry after he
+    // has counted himself.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     if fs_epoll_sleepers(descriptor) > 0 { fs_sys_ring(wake) }
     return Int64(number)
   }

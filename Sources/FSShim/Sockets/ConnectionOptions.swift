@@ -193,5 +193,5 @@ func reviewReadiness(_ socket: SocketPointer) {
   channel.reviewRoom(socket)
   socket.updateReadiness()
   let news = socket.readiness.pointee.load(ordering: .relaxed) & ~before
-  if news != 0 { channel.notify(socket, news & ~Ready.anyInput) }
+  if news != 0 { channel.notifyOfOwn(socket, news & ~Ready.anyInput) }
 }

@@ -16,7 +16,7 @@ public func fs_shutdown(_ fd: Int32, _ how: Int32) -> Int64 {
     let ended =
       socket.pointee.flags.contains(.peerFinished) && socket.pointee.flags.contains(.writeShut)
     guard socket.pointee.state == .connected, !ended else {
-      channel.notify(socket, 0)
+      channel.notifyOfOwn(socket, 0)
       return failure(ENOTCONN)
     }
     var flags: UInt8 = 0
@@ -34,7 +34,7 @@ public func fs_shutdown(_ fd: Int32, _ how: Int32) -> Int64 {
     }
     socket.updateReadiness()
     // As on Linux an edge for everyone, whatever they asked for; also above.
-    channel.notify(socket, 0)
+    channel.notifyOfOwn(socket, 0)
     return 0
   }
 }
