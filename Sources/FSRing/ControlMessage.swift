@@ -40,7 +40,7 @@ public struct ControlMessage: BitwiseCopyable {
   public var localPort: UInt16
   /// Port at the peer's end.
   public var remotePort: UInt16
-  /// Address at this host's end.
+  /// Address at this host's end; of a `route` request: to which the socket is bound.
   public var localHigh: UInt64
   /// See `localHigh`.
   public var localLow: UInt64
@@ -97,7 +97,7 @@ public enum ControlKind: UInt16, Sendable {
   /// This process is done with `listener`; its channels are no longer acceptors of it. When the
   /// last process is, the listener is gone, and connections that no one took are reset.
   case unlisten
-  /// Shall a connection to `address` and port `argument` be accelerated? Reply:
+  /// Shall a connection to `address` and port `argument`, from `local` if that is not zero, be accelerated? Reply:
   /// `ControlFlags.accelerated`, `routeGeneration`.
   case route
   /// The process ends in good order: connections still open are closed, not reset.

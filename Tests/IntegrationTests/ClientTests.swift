@@ -22,6 +22,16 @@ private let pythonClient = """
 
   """
 
+/// Fetches a file from an address that is bound first, and prints the status and where the connection came from.
+private let boundClient = """
+  import socket, sys
+  connection = socket.create_connection(
+      (sys.argv[1], int(sys.argv[2])), source_address=(sys.argv[3], 0), timeout=10)
+  connection.sendall(b"GET /1024.bin HTTP/1.0\\r\\n\\r\\n")
+  status = connection.makefile("rb").readline().decode().strip()
+  print(status, connection.getsockname()[0])
+  """
+
 extension Integration {
   /// Preloaded clients, and a server of the kernel on the other host.
   @Suite(.network()) struct Clients {
@@ -80,6 +90,30 @@ extension Integration {
               ["wrk", "-t1", "-c50", "-d2s", "--timeout", "10s", "-H", "Connection: close", url],
               preloaded: true))
           #expect(short.isClean && short.requests > 1_000, "\(short.text)")
+        }
+      }
+    }
+
+    /// What a socket is bound to that is no address of the interface on the way, the kernel connects: for engines nothing
+    /// would come back.
+    @Test func addressOfAnotherInterface() throws {
+      try withServer { network, server, _ in
+        let source = "198.51.100.7"
+        try network.server.run(["ip", "address", "add", "\(source)/32", "dev", "lo"])
+        try network.peer.run(["ip", "route", "add", source, "via", network.front.address4])
+        defer {
+          _ = try? network.server.run(["ip", "address", "delete", "\(source)/32", "dev", "lo"])
+          _ = try? network.peer.run(["ip", "route", "delete", source])
+        }
+        for address in [source, network.front.address4, source] {
+          let before = try network.server.kernelCounters()
+          let output = try network.server.run(
+            [
+              "python3", "-c", boundClient, network.peerEnd.address4, "\(server.port)", address,
+            ], preloaded: true)
+          #expect(output == "HTTP/1.1 200 OK \(address)\n")
+          let opened = try network.server.kernelCounters().since(before)["ActiveOpens"]
+          if network.server.daemon != nil { #expect(opened == (address == source ? 1 : 0)) }
         }
       }
     }

@@ -45,6 +45,14 @@ private func bench() -> (PathDirectory, ImitationNetwork, [ImitationEngine]) {
     #expect(engines[1].paths[near]?.nextHop == nil)
   }
 
+  /// A socket that is bound to an address of the interface is an engine's, another one the kernel's.
+  @Test func addressOfTheSocketIsTheInterfaces() {
+    let (directory, _, _) = bench()
+    #expect(directory.accelerate(far, from: IPAddress(v4: 10, 0, 0, 1)))
+    #expect(!directory.accelerate(far, from: IPAddress(v4: 198, 51, 100, 7)))
+    #expect(directory.accelerate(far, from: .anyIPv4))
+  }
+
   @Test func everythingElseIsTheKernels() {
     let (directory, network, engines) = bench()
     network.routes[IPAddress(v4: 172, 16, 0, 1)] = Route(

@@ -9,6 +9,9 @@ struct Route {
   var high: UInt64 = 0
   var low: UInt64 = 0
   var port: UInt16 = 0
+  /// The address to which the socket is bound.
+  var localHigh: UInt64 = 0
+  var localLow: UInt64 = 0
   /// Not to be believed after this moment, because without a channel no change can be seen.
   var until: UInt64 = 0
   var isValid = false
@@ -21,17 +24,20 @@ enum RouteTable {
   /// How long an answer lasts for a process that has no channel.
   private static var lifetime: UInt64 { 1_000_000_000 }
 
-  /// Whether a connection there is an engine's.
-  static func isAccelerated(_ endpoint: SocketEndpoint) -> Bool {
+  /// Whether a connection there is an engine's, from an address if `local` has one.
+  static func isAccelerated(_ endpoint: SocketEndpoint, from local: SocketEndpoint) -> Bool {
     if ControlConnection.isResting { return false }
-    let place = place(of: endpoint)
+    let place = place(of: endpoint, local)
     let generation = currentGeneration()
-    if let known = lookUp(place, endpoint, generation) { return known }
-    return ask(place, endpoint)
+    if let known = lookUp(place, endpoint, local, generation) { return known }
+    return ask(place, endpoint, local)
   }
 
-  private static func place(of endpoint: SocketEndpoint) -> UnsafeMutablePointer<Route> {
-    var hash = (endpoint.high ^ endpoint.low ^ UInt64(endpoint.port)) &* 0x9e37_79b9_7f4a_7c15
+  private static func place(
+    of endpoint: SocketEndpoint, _ local: SocketEndpoint
+  ) -> UnsafeMutablePointer<Route> {
+    let bits = endpoint.high ^ endpoint.low ^ UInt64(endpoint.port) ^ local.high ^ local.low << 1
+    var hash = bits &* 0x9e37_79b9_7f4a_7c15
     hash ^= hash >> 32
     return process.pointee.routes + Int(hash % UInt64(Limits.routes))
   }
@@ -50,14 +56,16 @@ enum RouteTable {
   }
 
   private static func lookUp(
-    _ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint, _ generation: UInt32?
+    _ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint, _ local: SocketEndpoint,
+    _ generation: UInt32?
   ) -> Bool? {
     let sequence = UnsafeMutableRawPointer(place).assumingMemoryBound(to: Atomic<UInt32>.self)
     let before = sequence.pointee.load(ordering: .acquiring)
     let route = place.pointee
     atomicMemoryFence(ordering: .acquiring)
     guard before & 1 == 0, sequence.pointee.load(ordering: .relaxed) == before, route.isValid,
-      route.high == endpoint.high, route.low == endpoint.low, route.port == endpoint.port
+      route.high == endpoint.high, route.low == endpoint.low, route.port == endpoint.port,
+      route.localHigh == local.high, route.localLow == local.low
     else { return nil }
     if let generation {
       return route.generation == generation ? route.isAccelerated : nil
@@ -65,8 +73,9 @@ enum RouteTable {
     return monotonicNow() < route.until ? route.isAccelerated : nil
   }
 
-  private static func ask(_ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint) -> Bool
-  {
+  private static func ask(
+    _ place: UnsafeMutablePointer<Route>, _ endpoint: SocketEndpoint, _ local: SocketEndpoint
+  ) -> Bool {
     let lock = processWord(.control)
     guard Lock.acquire(lock) else { return false }
     defer { Lock.release(lock) }
@@ -75,6 +84,8 @@ enum RouteTable {
     message.addressHigh = endpoint.high
     message.addressLow = endpoint.low
     message.argument = UInt32(endpoint.port)
+    message.localHigh = local.high
+    message.localLow = local.low
     if fs_accelerates_loopback() { message.flags = ControlFlags.loopback }
     var reply = ControlConnection.Reply()
     guard ControlConnection.request(message, descriptor: -1, &reply), reply.message.status == 0
@@ -88,6 +99,8 @@ enum RouteTable {
     place.pointee.high = endpoint.high
     place.pointee.low = endpoint.low
     place.pointee.port = endpoint.port
+    place.pointee.localHigh = local.high
+    place.pointee.localLow = local.low
     place.pointee.until = monotonicNow() + lifetime
     place.pointee.isAccelerated = isAccelerated
     place.pointee.isValid = true

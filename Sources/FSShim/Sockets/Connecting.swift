@@ -23,8 +23,11 @@ private func connectUndecided(
   let endpoint = SocketEndpoint.read(address, length)
   var isEligible = false
   var index: UInt32 = 0
+  var local = SocketEndpoint()
   let held = withSocket(fd) { socket, entry in
     index = entry.index
+    local.high = socket.pointee.localHigh
+    local.low = socket.pointee.localLow
     isEligible =
       entry.kind == .undecided && !socket.pointee.flags.contains(.kernelOnly)
       && (endpoint?.isIPv6 ?? false) == socket.pointee.isIPv6
@@ -35,7 +38,7 @@ private func connectUndecided(
   if !isEligible {
     reason = FS_FALLBACK_CONNECT_KERNEL_SOCKET
   } else if let endpoint, !endpoint.isKernelOnly {
-    if RouteTable.isAccelerated(endpoint) {
+    if RouteTable.isAccelerated(endpoint, from: local) {
       let channel = ChannelTable.forThread()
       if channel >= 0 {
         let result = start(fd, endpoint, channel)

@@ -84,9 +84,11 @@ extension ControlServer {
   }
 
   private func isAccelerated(_ destination: IPAddress, _ message: ControlMessage) -> Bool {
+    let local = IPAddress(high: message.localHigh, low: message.localLow)
     guard message.flags & ControlFlags.loopback != 0, services.paths.isOwn(destination) else {
-      return services.paths.accelerate(destination)
+      return services.paths.accelerate(destination, from: local)
     }
+    guard local.isUnspecified || services.paths.isOwn(local) else { return false }
     let port = UInt16(truncatingIfNeeded: message.argument)
     guard services.listeners.acceptsLoopback(destination, port: port) else { return false }
     services.paths.installLoopback(destination)

@@ -36,10 +36,17 @@ final class PathDirectory {
   var count: Int { entries.count }
 
   /// Whether a connection to `destination` goes through an engine. If so, every engine has the path
-  /// when this returns, perhaps still without the next hop's address.
-  func accelerate(_ destination: IPAddress) -> Bool {
+  /// when this returns, perhaps still without the next hop's address. `local` is the address to which the application has
+  /// bound its socket: what comes back for one of another interface would not reach the engine.
+  func accelerate(_ destination: IPAddress, from local: IPAddress = .anyIPv6) -> Bool {
     install([destination])
-    return entries[destination] != nil
+    guard let entry = entries[destination] else { return false }
+    if local.isUnspecified { return true }
+    // By the rules there may be another way from there.
+    guard network.addresses(on: entry.link).contains(local),
+      let route = network.route(to: destination, from: local)
+    else { return false }
+    return route.interface == entry.link && route.gateway ?? destination == entry.nextHop
   }
 
   /// Whether an address is this host's own, of a managed interface or not.
