@@ -1,7 +1,11 @@
-// Compares a set in a set with the kernel's, where few events are taken at a time.
+// Compares a set in a set with the kernel's, where few events are taken at a time, and what is heard while a set is
+// polled.
 //
 //     nesting-model [--address ADDRESS [--netns NAME]] [--verbose]
 #include "scenes.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 static void watch(int set, int fd) {
   struct epoll_event event = {.events = EPOLLIN};
@@ -41,9 +45,53 @@ static void littleRoom(void) {
   endOfScene();
 }
 
+static struct {
+  int fd, set;
+  atomic_int received;
+  atomic_bool isOver;
+} bystanders;
+
+static void *readByByte(void *context) {
+  char byte;
+  while (recv(bystanders.fd, &byte, 1, 0) == 1) bystanders.received++;
+  return context;
+}
+
+static void *pollSet(void *context) {
+  struct pollfd descriptor = {.fd = bystanders.set, .events = POLLIN};
+  while (!bystanders.isOver) poll(&descriptor, 1, 1);
+  return context;
+}
+
+/// A thread blocks in recv, while others poll a set in which another connection is: what arrives wakes it.
+static void besidePolls(void) {
+  int idle = begin("beside polls"), set = epoll_create1(EPOLL_CLOEXEC), late = 0;
+  watch(set, idle);
+  bystanders.set = set;
+  bystanders.fd = acceptOne();
+  pthread_t reader, pollers[2];
+  pthread_create(&reader, NULL, readByByte, NULL);
+  for (int i = 0; i < 2; i++) pthread_create(&pollers[i], NULL, pollSet, NULL);
+  for (int round = 0; round < 300; round++) {
+    ordered('s', 1, NULL);
+    for (int i = 0; i < 200 && bystanders.received <= round; i++) usleep(1000);
+    if (bystanders.received <= round) late++;
+  }
+  call(late, "bytes that woke nobody");
+  bystanders.isOver = true;
+  for (int i = 0; i < 2; i++) pthread_join(pollers[i], NULL);
+  order('f', 0);
+  pthread_join(reader, NULL);
+  call(bystanders.received, "received");
+  close(bystanders.fd);
+  close(idle);
+  close(set);
+}
+
 static void script(void) {
   listener = makeListener(address);
   littleRoom();
+  besidePolls();
   close(listener);
 }
 

@@ -190,12 +190,3 @@ func channelIsQuiet(_ channel: Int32) -> Bool {
   if pointer.hasEventsWaiting { pointer.ringDoorbell() }
   return pointer.pointee.events.readyCount() == 0
 }
-
-/// Wakes the threads that sleep on the channel.
-func wakeChannelSleepers(_ channel: Int32) {
-  let pointer = ChannelTable.at(channel)
-  guard pointer.isOpen,
-    pointer.pointee.header.applicationWaiters.pointee.load(ordering: .relaxed) > 0
-  else { return }
-  fs_sys_ring(pointer.pointee.wakeDescriptor)
-}

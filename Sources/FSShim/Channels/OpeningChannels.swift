@@ -231,8 +231,9 @@ extension UnsafeMutablePointer<Channel> {
     fs_report(Int32(FS_REPORT_CHANNEL_BROKEN), Int(pointee.engine))
     failAll(from: 0, to: pointee.acceptWatermark)
     failAll(from: pointee.geometry.firstConnectSlot, to: pointee.slotWatermark)
-    // Threads that sleep on the eventfd look at their sockets again.
+    // Threads that sleep look at their sockets again.
     fs_sys_ring(pointee.wakeDescriptor)
+    ReadinessMemory.existing?.rouseAll(waitingFor: Waiter.none)
   }
 
   private func failAll(from first: UInt32, to end: UInt32) {

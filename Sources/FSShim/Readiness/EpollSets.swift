@@ -269,5 +269,6 @@ func epollForkChild() {
   where memory.waiter(number).pointee.isUsed {
     memory.waiter(number).pointee.isUsed = false
   }
+  memory.header.pointee.readableDescriptor = -1
   fs_thread_state().pointee.waitEpoll = 0
 }

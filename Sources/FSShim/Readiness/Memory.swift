@@ -9,7 +9,7 @@ let epollSetLimit: UInt32 = 4096
 /// Numbers of links begin at 1, so that 0 means none.
 let linkLimit: UInt32 = 1 << 20
 /// Threads that may sleep in the shim at a time with a waiter of their own.
-let waiterLimit: UInt32 = 8192
+let waiterLimit: UInt32 = 32768
 /// Locks among which the link lists of the sockets are divided.
 let shardCount = 64
 
@@ -19,13 +19,13 @@ struct ChannelRegistrations {
   var generations: InlineArray<256, UInt32>
 
   /// Adds the eventfd of `channel` to the kernel's set `descriptor` unless it is there, and with it
-  /// the control connection, which tells when the daemon has gone.
-  mutating func add(_ channel: Int32, to descriptor: Int32) {
+  /// the control connection, which tells when the daemon has gone. Of sets that are `exclusive` the channel wakes one.
+  mutating func add(_ channel: Int32, to descriptor: Int32, exclusive: Bool = false) {
     if contains(channel) { return }
     let edge = EPOLLIN.rawValue | EPOLLET.rawValue
     _ = fs_sys_epoll_ctl(
-      descriptor, EPOLL_CTL_ADD, channelWakeDescriptor(channel), edge,
-      Sentinel.channel.data(UInt32(channel)))
+      descriptor, EPOLL_CTL_ADD, channelWakeDescriptor(channel),
+      exclusive ? edge | EPOLLEXCLUSIVE.rawValue : edge, Sentinel.channel.data(UInt32(channel)))
     let control = controlDescriptor()
     if control >= 0 {
       _ = fs_sys_epoll_ctl(
@@ -145,7 +145,14 @@ extension Link {
 struct Waiter {
   var isUsed: Bool
   var descriptor: Int32
+  /// The socket for which the thread waits; `Waiter.several` or `Waiter.none`.
+  var socket: Int32
   var registrations: ChannelRegistrations
+}
+
+extension Waiter {
+  static var none: Int32 { -1 }
+  static var several: Int32 { -2 }
 }
 
 typealias EpollSetPointer = UnsafeMutablePointer<EpollSet>
@@ -172,6 +179,8 @@ struct ReadinessMemory {
     /// Sets and waiters from here on have never been used.
     var setsTouched: UInt32
     var waitersTouched: UInt32
+    /// An eventfd that is always readable, in every waiter: `rouse`. -1 until there is a waiter.
+    var readableDescriptor: Int32
     var spinNanoseconds: UInt64
     var sentinelTag: UInt64
   }
@@ -190,6 +199,7 @@ struct ReadinessMemory {
     header.pointee.linksTouched = 1
     header.pointee.setsTouched = 1
     header.pointee.waitersTouched = 1
+    header.pointee.readableDescriptor = -1
     header.pointee.spinNanoseconds = UInt64(fs_spin_microseconds()) * 1000
     header.pointee.sentinelTag = 0xf5 << 56 | (fs_process_random() >> 8 & 0xff_ffff) << 32
     let base = fs_readiness_memory_offer(fresh)

@@ -83,17 +83,23 @@ private struct Poll {
     let number = memory.threadWaiter()
     if number == 0 { return Int64(-ENOMEM) }
     let waiter = memory.waiter(number)
-    channels.forEach { waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor) }
+    channels.forEach {
+      waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor, exclusive: true)
+    }
+    let outer = waiter.pointee.socket
+    waiter.pointee.socket =
+      count == 1 ? max(socketIndex(descriptors[0].fd), Waiter.none) : Waiter.several
+    defer { waiter.pointee.socket = outer }
     var hasAsked = false
     while true {
-      let isQuiet = begin()
+      let isQuiet = begin(number)
       hasWaited = true
       var result: Int32 = 0
       if isQuiet && look(ownOnly: true) == 0 {
         result = sleep(number, until: deadline, mask: mask)
         hasAsked = result == 0
       }
-      end()
+      end(number)
       if result < 0 { return Int64(result) }
       ready = look(ownOnly: false)
       if ready != 0 { return Int64(ready) }
@@ -165,14 +171,13 @@ private struct Poll {
   // MARK: Sleeping
 
   /// Counts the thread as a sleeper everywhere; false when a channel has events.
-  private func begin() -> Bool {
+  private func begin(_ number: UInt32) -> Bool {
     for i in 0..<count {
       if scratch[i].fd <= Self.mark(0) {
-        _ = socketWaiters(Self.mark(scratch[i].fd)).pointee.wrappingAdd(
-          1, ordering: .sequentiallyConsistent)
+        memory.waits(number, for: Self.mark(scratch[i].fd))
       } else if hasKernelSide {
         withOwnKernelSide(i) {
-          _ = $0.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+          memory.waits(number, for: $0)
         } set: {
           memory.beginNesting($0)
         }
@@ -181,15 +186,14 @@ private struct Poll {
     return channels.beginWaiting()
   }
 
-  private func end() {
+  private func end(_ number: UInt32) {
     channels.endWaiting()
     for i in 0..<count {
       if scratch[i].fd <= Self.mark(0) {
-        _ = socketWaiters(Self.mark(scratch[i].fd)).pointee.wrappingSubtract(
-          1, ordering: .relaxed)
+        memory.waitsNoMore(number, for: Self.mark(scratch[i].fd))
       } else if hasKernelSide {
         withOwnKernelSide(i) {
-          _ = $0.pointee.wrappingSubtract(1, ordering: .relaxed)
+          memory.waitsNoMore(number, for: $0)
         } set: {
           memory.endNesting($0)
         }
@@ -200,12 +204,12 @@ private struct Poll {
   /// Calls one of the bodies if a descriptor that the kernel is asked for as well is ours: a
   /// listener, or an epoll set.
   private func withOwnKernelSide(
-    _ i: Int, _ listener: (SharedWord) -> Void, set: (EpollSetPointer) -> Void
+    _ i: Int, _ listener: (Int32) -> Void, set: (EpollSetPointer) -> Void
   ) {
     let fd = descriptors[i].fd
     switch descriptorKind(fd) {
     case .listener:
-      listener(socketWaiters(socketIndex(fd)))
+      listener(socketIndex(fd))
     case .epoll:
       let number = UInt32(bitPattern: epollIndex(fd))
       guard Lock.acquire(memory.setLock(number)) else { return }
@@ -222,13 +226,7 @@ private struct Poll {
     let left = remaining(until: deadline)
     let waiter = memory.waiter(number).pointee.descriptor
     // Without any time epoll_wait(2) does not look for signals, poll(2) does.
-    if !hasKernelSide && left != 0 {
-      return withEdgeBuffer { edges, capacity in
-        let result = fs_next_epoll_wait(waiter, edges, capacity, left, mask)
-        if result > 0 { memory.react(edges, Int(result)) }
-        return result
-      }
-    }
+    if !hasKernelSide && left != 0 { return memory.sleep(in: number, left, mask) }
     scratch[count] = pollfd(fd: waiter, events: readableBits, revents: 0)
     let result = fs_next_poll(scratch, count + 1, left, mask)
     if result > 0 && scratch[count].revents != 0 { memory.takeEdges(number) }

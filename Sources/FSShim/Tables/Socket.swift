@@ -117,11 +117,12 @@ struct SocketFlags {
 /// A socket of the application: undecided, listening, or carried by an engine.
 ///
 /// Protected by the lock of its channel, or by its own as long as it has none; `readinessWord` may
-/// be read without. The first three words stand at fixed offsets, see `SocketTable`.
+/// be read without. The first words stand at fixed offsets.
 struct Socket {
   fileprivate var lockWord: UInt32 = 0
   fileprivate var readinessWord: UInt32 = 0
   fileprivate var waitersWord: UInt32 = 0
+  fileprivate var onlyWaiterWord: UInt32 = 0
   /// Readiness: the first epoll link, 0 for none.
   var firstLink: UInt32 = 0
 
@@ -204,4 +205,8 @@ extension UnsafeMutablePointer<Socket> {
   /// Readiness: threads that wait for the socket.
   @inline(__always)
   var waiters: SharedWord { ownLock + 2 }
+
+  /// Readiness: if one thread waits, and came when none did, its waiter; else 0.
+  @inline(__always)
+  var onlyWaiter: SharedWord { ownLock + 3 }
 }
