@@ -9,16 +9,21 @@ import Synchronization
 @c @implementation
 public func fs_fork_prepare() {
   guard isInitialized else { return }
-  // A lock that this very thread holds, because a signal handler forks, stays with it; see
-  // `unlockAll`.
-  _ = Lock.acquire(processWord(.control))
+  // A lock that this very thread holds, because a signal handler forks, stays with it.
+  take(.control)
   prepareChild()
-  for index in 0..<ChannelTable.count { _ = Lock.acquire(ChannelTable.at(index).lockWord) }
+  for index in 0..<ChannelTable.count where Lock.acquire(ChannelTable.at(index).lockWord) {
+    process.pointee.forkChannels[Int(index) / 64] |= 1 << UInt64(index % 64)
+  }
   reportEverything()
-  _ = Lock.acquire(processWord(.listeners))
-  _ = Lock.acquire(processWord(.placeholders))
-  _ = Lock.acquire(processWord(.sockets))
+  take(.listeners)
+  take(.placeholders)
+  take(.sockets)
   epollForkPrepare()
+}
+
+private func take(_ lock: ProcessLock) {
+  if Lock.acquire(processWord(lock)) { process.pointee.forkLocks |= 1 << UInt64(lock.rawValue) }
 }
 
 /// After fork, in the parent.
@@ -95,11 +100,22 @@ private func useChildControl() {
 }
 
 private func unlockAll() {
-  Lock.release(processWord(.sockets))
-  Lock.release(processWord(.placeholders))
-  Lock.release(processWord(.listeners))
-  for index in 0..<ChannelTable.count { Lock.release(ChannelTable.at(index).lockWord) }
-  Lock.release(processWord(.control))
+  // Whoever forks next writes this anew as soon as he has the control lock.
+  let (locks, channels) = (process.pointee.forkLocks, process.pointee.forkChannels)
+  process.pointee.forkLocks = 0
+  process.pointee.forkChannels = InlineArray(repeating: 0)
+  release(.sockets, if: locks)
+  release(.placeholders, if: locks)
+  release(.listeners, if: locks)
+  for index in 0..<ChannelTable.count where channels[Int(index) / 64] >> UInt64(index % 64) & 1 != 0
+  {
+    Lock.release(ChannelTable.at(index).lockWord)
+  }
+  release(.control, if: locks)
+}
+
+private func release(_ lock: ProcessLock, if taken: UInt64) {
+  if taken >> UInt64(lock.rawValue) & 1 != 0 { Lock.release(processWord(lock)) }
 }
 
 private func forgetThread() {
