@@ -476,6 +476,40 @@ static void spawned(bool preloaded) {
   endOfScene();
 }
 
+/// A child waits in a set that its parent made, with the connection in it; and closes a listener that is in there.
+static void setInherited(void) {
+  int fd = begin("set inherited"), set = epoll_create1(EPOLL_CLOEXEC), own = makeListener(address);
+  struct epoll_event event = {.events = EPOLLIN};
+  call(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
+  call(epoll_ctl(set, EPOLL_CTL_ADD, own, &event), "epoll_ctl of a listener");
+  pid_t child = fork();
+  if (child == 0) {
+    char bytes[16];
+    int count = epoll_wait(set, &event, 1, 2000);
+    ssize_t length = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    close(own);
+    _exit(count << 4 | (length < 0 ? 15 : (int)length));
+  }
+  peerSends(7);
+  int status = -1;
+  waitpid(child, &status, 0);
+  call(WEXITSTATUS(status) >> 4, "events in the child");
+  call(WEXITSTATUS(status) & 15, "what it has read");
+  receivedOffset += 7;
+  writeHere(fd, 44);
+  call(close(fd), "close here");
+  endOfScene();
+  // Of the kernel's queue.
+  struct sockaddr_storage local;
+  socklen_t length = makeAddress(&local, address, portOf(own));
+  int client = makeSocket(address);
+  call(connect(client, (struct sockaddr *)&local, length), "connect within the machine");
+  call(epoll_wait(set, &event, 1, 1000), "events here");
+  close(client);
+  close(own);
+  close(set);
+}
+
 /// How a child made by vfork lets a connection through to the program that it becomes.
 enum passage { BY_DUP2, BY_FCNTL, BY_IOCTL, BY_FCNTL_AND_DUP2 };
 
@@ -691,6 +725,7 @@ static void script(void) {
   sentBack();
   spawned(true);
   spawned(false);
+  setInherited();
   vforked("vfork, dup2, exec", BY_DUP2);
   vforked("vfork, F_SETFD, exec", BY_FCNTL);
   vforked("vfork, FIONCLEX, exec", BY_IOCTL);

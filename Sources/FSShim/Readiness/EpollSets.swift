@@ -49,6 +49,7 @@ extension ReadinessMemory {
     let set = set(number)
     set.pointee.isUsed = true
     set.pointee.isInherited = false
+    set.pointee.isShared = false
     set.pointee.descriptor = descriptor
     set.pointee.wakeDescriptor = wake
     set.pointee.references = 1
@@ -70,7 +71,7 @@ extension ReadinessMemory {
   }
 
   /// Takes up a set that a parent made: the parent's channels are not this process's, nor is the
-  /// eventfd; the listeners in it are watched from here now.
+  /// eventfd; the listeners in it are watched from here now, and the connections become the kernel's.
   func adopt(_ number: UInt32, descriptor: Int32) {
     let set = set(number)
     let low = fs_sys_eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
@@ -95,6 +96,8 @@ extension ReadinessMemory {
           addListeningChannel(channel, to: set, descriptor: descriptor)
           Lock.release(setLock(number))
         }
+      } else if !link(entry).pointee.isStale {
+        KernelSocket.settle(link(entry).pointee.descriptor)
       }
       entry = next
     }
@@ -251,6 +254,7 @@ func epollForkChild() {
     let set = memory.set(number)
     memory.setLock(number).pointee.store(0, ordering: .relaxed)
     set.pointee.isInherited = true
+    set.pointee.isShared = true
     set.pointee.wakeDescriptor = -1
     set.pointee.waiters = 0
     set.pointee.calls = 0

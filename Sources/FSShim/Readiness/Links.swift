@@ -50,27 +50,27 @@ extension ReadinessMemory {
     if own.next != 0 { link(own.next).pointee[list].previous = own.previous }
   }
 
-  /// Takes a link out of its set, also out of the kernel's. The shard's lock is held.
-  func removeFromSet(_ number: UInt32) {
+  /// Takes a link out of its set, also out of the kernel's. The shard's lock is held. `isClosed` says that this is
+  /// because the socket is closed.
+  func removeFromSet(_ number: UInt32, isClosed: Bool = false) {
     let entry = link(number)
     let setNumber = entry.pointee.set
     guard Lock.acquire(setLock(setNumber)) else { return }
     let set = set(setNumber)
     remove(number, from: set)
     removeChannel(entry.pointee.channel, from: set)
-    leaveKernel(number)
+    leaveKernel(number, isClosed)
     Lock.release(setLock(setNumber))
   }
 
   /// Takes what the kernel has of a link out of its set. The set's lock is held.
-  private func leaveKernel(_ number: UInt32) {
+  private func leaveKernel(_ number: UInt32, _ isClosed: Bool) {
     let entry = link(number)
     let set = set(entry.pointee.set)
-    // The kernel's set is shared with the parent process as long as the child has not used it: what
-    // the child closes must stay in there (redis closes its listeners in the child that saves).
-    if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0
-      && !set.pointee.isInherited
-    {
+    // What a child closes stays in a set that is its parent's, too (redis closes its listeners in the child that
+    // saves), and in one that it has not used.
+    let stays = isClosed ? set.pointee.isShared : set.pointee.isInherited
+    if entry.pointee.isInKernel && !entry.pointee.isStale && set.pointee.descriptor >= 0 && !stays {
       _ = fs_sys_epoll_ctl(
         set.pointee.descriptor, EPOLL_CTL_DEL, entry.pointee.descriptor, 0, 0)
     }
@@ -155,7 +155,7 @@ func socketClosed(_ socket: Int32) {
   else { return }
   while socketAt(socket).pointee.firstLink != 0 {
     let number = socketAt(socket).pointee.firstLink
-    memory.removeFromSet(number)
+    memory.removeFromSet(number, isClosed: true)
     memory.removeFromSocket(number)
     memory.freeLink(number)
   }
@@ -286,7 +286,7 @@ extension ReadinessMemory {
     let entry = link(number)
     guard entry.pointee.isInKernel, Lock.acquire(setLock(entry.pointee.set)) else { return }
     let set = set(entry.pointee.set)
-    leaveKernel(number)
+    leaveKernel(number, true)
     entry.pointee.isInKernel = false
     removeChannel(entry.pointee.channel, from: set)
     entry.pointee.channel = -1

@@ -53,6 +53,8 @@ struct EpollSet {
   var isUsed: Bool
   /// Whether the set was made by a parent before fork, and this process has not used it since.
   var isInherited: Bool
+  /// Whether it was made by a parent: the kernel's set is that of several processes.
+  var isShared: Bool
   /// Which side goes first when there is room for one event only.
   var kernelTurn: Bool
   /// How many descriptors of the set are open.
