@@ -620,8 +620,9 @@ static void fileEnds(void) {
     if (ftruncate(file, sizes[i]) < 0) die("file");
     off_t offset = 0;
     call(sendfile(fd, file, &offset, 1 << 20), "sendfile");
-    usleep(50000);
-    number(order('d', 0), "what the peer has after 50 ms");
+    long total = 0, begun = milliseconds();
+    while (total < sizes[i] && milliseconds() - begun < 150) total += order('d', 0);
+    number(total, "what the peer has soon");
     finish(fd);
   }
   close(file);
