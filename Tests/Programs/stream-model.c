@@ -460,9 +460,9 @@ static void smallBuffer(void) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
   // The first window may be larger.
   for (int round = 0; round < 4; round++) {
-    number(order('s', 40000), "the peer sends");
+    number(order('s', 24000), "the peer sends");
     long total = 0, begun = milliseconds();
-    while (total < 40000 && epoll_wait(epoll, &event, 1, 3000) > 0) {
+    while (total < 24000 && epoll_wait(epoll, &event, 1, 3000) > 0) {
       // Everybody sleeps by now.
       settle();
       ssize_t count = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
@@ -470,7 +470,7 @@ static void smallBuffer(void) {
       total += count;
     }
     number(total, "received");
-    number(milliseconds() - begun < 500, "soon");
+    number(milliseconds() - begun < 400, "soon");
   }
   close(epoll);
   finish(fd);
