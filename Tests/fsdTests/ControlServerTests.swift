@@ -169,6 +169,30 @@ extension Serially {
       #expect(try client.ask(.listen, descriptors: [file])?.message.status == ENOTSOCK)
     }
 
+    /// In a namespace of one's own every port can be bound, and beside a socket bound to an interface any user can
+    /// bind another.
+    @Test func onlyWhatTheKernelWouldServeHereIsAccelerated() throws {
+      let server = try TestServer()
+      let client = try server.connect()
+      _ = try client.ask(.hello)
+      let (elsewhere, port) = try inOtherNetwork { try listeningSocket(port: 443) }
+      #expect(port == 443)
+      #expect(try client.ask(.listen, descriptors: [elsewhere])?.message.status == EOPNOTSUPP)
+      // Nor does it help to speak from there.
+      let stranger = try inOtherNetwork { try server.connect() }
+      _ = try stranger.ask(.hello)
+      #expect(try stranger.ask(.listen, descriptors: [elsewhere])?.message.status == EOPNOTSUPP)
+
+      let (bound, _) = try listeningSocket()
+      var loopback: Int32 = 1
+      let isBound = unsafe setsockopt(bound.number, SOL_SOCKET, SO_BINDTOIFINDEX, &loopback, 4)
+      #expect(isBound == 0)
+      #expect(try client.ask(.listen, descriptors: [bound])?.message.status == EOPNOTSUPP)
+      #expect(server.steering.ports.isEmpty)
+      let (usual, _) = try listeningSocket()
+      #expect(try stranger.ask(.listen, descriptors: [usual])?.message.status == 0)
+    }
+
     @Test func joinNeedsOwnChannelAndOwnListener() throws {
       let server = try TestServer()
       let client = try server.connect()

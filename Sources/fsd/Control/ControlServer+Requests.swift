@@ -157,7 +157,9 @@ extension ControlServer {
   ) {
     // The descriptor closes with the packet: a listening socket that the daemon kept would outlive
     // its application.
-    let outcome = ListeningSocket.inspect(packet.descriptors[0].number).flatMap { socket in
+    // Not the connection's socket: that one is in the namespace of who has connected.
+    let inspected = ListeningSocket.inspect(packet.descriptors[0].number, beside: listener.number)
+    let outcome = inspected.flatMap { socket in
       services.listeners.listen(
         connection.number, socket, backlog: Self.backlog(packet.message.argument),
         reach: reach(of: socket.address, packet.message))

@@ -34,7 +34,7 @@ final class ControlServer {
 
   let services: Services
   private let loop: EventLoop
-  private let listener: Descriptor
+  let listener: Descriptor
   private var listenerToken: UInt64?
   private(set) var connections: [ProcessNumber: ControlConnection] = [:]
   private var nextNumber: UInt64 = 1

@@ -11,8 +11,11 @@ struct ListeningSocket: Equatable, Sendable {
   var cookie: UInt64
   var options = ListenerOptions()
 
-  /// Reads it; the errno value that says what is wrong with the socket otherwise.
-  static func inspect(_ descriptor: Int32) -> Result<ListeningSocket, ErrnoValue> {
+  /// Reads it; the errno value that says what is wrong with the socket otherwise. `own` is any socket of the
+  /// daemon's, which says what its network namespace is.
+  static func inspect(
+    _ descriptor: Int32, beside own: Int32
+  ) -> Result<ListeningSocket, ErrnoValue> {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
     let result = unsafe withUnsafeMutablePointer(to: &storage) { storage in
@@ -31,9 +34,8 @@ struct ListeningSocket: Equatable, Sendable {
     guard option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1 else {
       return .failure(ErrnoValue(EINVAL))
     }
-    var cookie: UInt64 = 0
-    var cookieLength = socklen_t(MemoryLayout<UInt64>.size)
-    guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &cookieLength) == 0 else {
+    guard sharesNetwork(descriptor, with: own) else { return .failure(ErrnoValue(EOPNOTSUPP)) }
+    guard let cookie = wideOption(descriptor, SO_COOKIE) else {
       return .failure(ErrnoValue(errno))
     }
     let (address, port) = endpoint(&storage)
@@ -42,6 +44,14 @@ struct ListeningSocket: Equatable, Sendable {
       ListeningSocket(
         address: address, port: port, ipv6Only: ipv6Only, cookie: cookie,
         options: options(of: descriptor)))
+  }
+
+  /// Whether the kernel would give the socket what arrives at the daemon's interfaces. In a network namespace of
+  /// one's own any port can be bound, and beside a socket that is bound to one interface any user can bind
+  /// another to the same port. Kernels before 5.14 do not tell the namespace.
+  private static func sharesNetwork(_ descriptor: Int32, with own: Int32) -> Bool {
+    wideOption(descriptor, SO_NETNS_COOKIE) == wideOption(own, SO_NETNS_COOKIE)
+      && option(descriptor, SOL_SOCKET, SO_BINDTOIFINDEX) ?? 0 == 0
   }
 
   /// The options that engines have to know.
@@ -68,6 +78,14 @@ struct ListeningSocket: Equatable, Sendable {
     var value: Int32 = 0
     var length = socklen_t(MemoryLayout<Int32>.size)
     guard unsafe getsockopt(descriptor, level, name, &value, &length) == 0 else { return nil }
+    return value
+  }
+
+  /// A number of 64 bits that the kernel gave to a socket or to what it belongs to.
+  private static func wideOption(_ descriptor: Int32, _ name: Int32) -> UInt64? {
+    var value: UInt64 = 0
+    var length = socklen_t(MemoryLayout<UInt64>.size)
+    guard unsafe getsockopt(descriptor, SOL_SOCKET, name, &value, &length) == 0 else { return nil }
     return value
   }
 

@@ -178,6 +178,14 @@ func openDescriptors() -> Int {
   return count
 }
 
+/// Runs `body` in a network namespace that is made for it, and comes back. Only this thread goes there.
+func inOtherNetwork<Value>(_ body: () throws -> Value) throws -> Value {
+  let home = Descriptor(adopting: open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC))
+  guard unshare(CLONE_NEWNET) == 0 else { throw SystemError("unshare") }
+  defer { precondition(setns(home.number, CLONE_NEWNET) == 0, "the thread cannot come back") }
+  return try body()
+}
+
 /// A kernel socket that listens on a free port of the loopback interface's or any address.
 func listeningSocket(
   _ address: String = "0.0.0.0", reusePort: Bool = false, port: UInt16 = 0
