@@ -6,7 +6,8 @@ public struct ChannelID: SlabIndex, BitwiseCopyable, Hashable, Sendable {
   /// The number.
   public var raw: UInt32
 
-  init(raw: UInt32) { self.raw = raw }
+  /// The channel of a number.
+  public init(raw: UInt32) { self.raw = raw }
 }
 
 /// The engine's record of one receive chunk.
@@ -69,6 +70,8 @@ struct ChannelState {
   private var toldCount = 0
   /// The application waits for room: the next acknowledgement wakes it.
   var wantsSpace = false
+  /// It is to be woken at the end of the burst.
+  var isWaking = false
   /// The ring of events was too full for all that the application must know.
   private(set) var hasEventsWaiting = false
   /// The application broke the rules: nothing of it is read any more.

@@ -41,11 +41,13 @@ extension Engine {
     ring(channel)
   }
 
-  /// Wakes the application if it sleeps.
+  /// Wakes the application if it sleeps; however often in a burst, once.
   mutating func ring(_ channel: ChannelID) {
+    guard !channels[channel].isWaking else { return }
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     if channels[channel].applicationSleeps {
       counters.wakeUps += 1
+      channels[channel].isWaking = true
       wakeUps.append(channel)
     }
   }
@@ -196,7 +198,10 @@ extension Engine {
   /// Gives `body` the channels whose applications sleep and must be woken.
   public mutating func drainWakeups(_ body: (ChannelID) -> Void) {
     guard !wakeUps.isEmpty else { return }
-    for channel in wakeUps where channels.isAllocated(channel) { body(channel) }
+    for channel in wakeUps where channels.isAllocated(channel) {
+      channels[channel].isWaking = false
+      body(channel)
+    }
     wakeUps.removeAll(keepingCapacity: true)
   }
 }

@@ -34,9 +34,17 @@ extension EngineLoop {
     return id
   }
 
-  /// Ends the channels of applications that made their eventfd block its writer.
+  /// Ends the channels of applications that made their eventfd block its writer. Where one is there may be more,
+  /// each of which would hold up this engine again.
   mutating func closeStuckChannels() {
+    for position in wakeDescriptors.indices where wakeDescriptors[position] >= 0 {
+      let id = ChannelID(raw: UInt32(position))
+      let isSuspect = EventDescriptor.blocks(wakeDescriptors[position])
+      if isSuspect, !stuckChannels.contains(id) { stuckChannels.append(id) }
+    }
     for id in stuckChannels {
+      // Its last commands may wake it once more.
+      wakeDescriptors[Int(id.raw)] = -1
       guard let channel = channels[Int(id.raw)] else { continue }
       engine.detachChannel(id, abort: true, now: .current)
       outbox.post([

@@ -98,7 +98,10 @@ extension EngineLoop {
   mutating func wakeApplications() {
     engine.drainWakeups { id in
       counters.wakeUps &+= 1
-      if !EventDescriptor.ring(wakeDescriptors[Int(id.raw)]) { stuckChannels.append(id) }
+      let number = wakeDescriptors[Int(id.raw)]
+      // Where one has blocked, the next may.
+      let isSuspect = !stuckChannels.isEmpty && EventDescriptor.blocks(number)
+      if isSuspect || !EventDescriptor.ring(number) { stuckChannels.append(id) }
     }
     if !stuckChannels.isEmpty { closeStuckChannels() }
   }

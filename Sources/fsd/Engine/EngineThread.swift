@@ -108,10 +108,10 @@ final class EngineThread: EngineControl {
     perform { _ in }
   }
 
-  /// Ends the thread. Nothing else may be asked afterwards.
+  /// Ends the thread, also if it is stuck. Nothing else may be asked afterwards.
   func stop() {
     mailbox.post { loop in loop.isRunning = false }
-    thread.join()
+    while !thread.join(milliseconds: Self.patience) { thread.interrupt() }
   }
 }
 

@@ -25,6 +25,12 @@ struct EventDescriptor: Sendable {
     eventfd_write(number, 1) == 0 || errno != EINTR
   }
 
+  /// Whether one with a full counter would block who rings it: its flags belong to all who have it.
+  static func blocks(_ number: Int32) -> Bool {
+    let flags = fcntl(number, F_GETFL)
+    return flags >= 0 && flags & O_NONBLOCK == 0
+  }
+
   /// Takes what was rung so far; false when nothing was.
   @discardableResult
   func drain() -> Bool {

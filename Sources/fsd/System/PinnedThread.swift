@@ -84,4 +84,11 @@ struct PinnedThread {
   func join() {
     pthread_join(handle, nil)
   }
+
+  /// Waits for the thread's end; false if it has not come after so many milliseconds. After true the thread is
+  /// no more.
+  func join(milliseconds: Int) -> Bool {
+    var deadline = timespec(afterMilliseconds: milliseconds)
+    return unsafe pthread_timedjoin_np(handle, nil, &deadline) == 0
+  }
 }

@@ -1,6 +1,17 @@
 import Glibc
 import Synchronization
 
+extension timespec {
+  /// A moment of the wall clock, for calls that wait until then.
+  init(afterMilliseconds milliseconds: Int) {
+    self.init()
+    unsafe clock_gettime(CLOCK_REALTIME, &self)
+    let nanoseconds = tv_nsec + milliseconds * 1_000_000
+    tv_sec += nanoseconds / 1_000_000_000
+    tv_nsec = nanoseconds % 1_000_000_000
+  }
+}
+
 /// A result that one thread waits for and another delivers, once.
 @safe
 final class Reply<Result: Sendable>: Sendable {
@@ -25,11 +36,7 @@ final class Reply<Result: Sendable>: Sendable {
 
   /// Waits for the result; nil when it has not come after so many milliseconds.
   func wait(milliseconds: Int) -> Result? {
-    var deadline = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &deadline)
-    let nanoseconds = deadline.tv_nsec + milliseconds * 1_000_000
-    deadline.tv_sec += nanoseconds / 1_000_000_000
-    deadline.tv_nsec = nanoseconds % 1_000_000_000
+    var deadline = timespec(afterMilliseconds: milliseconds)
     while unsafe sem_timedwait(semaphore, &deadline) == -1 {
       if errno != EINTR { return nil }
     }
