@@ -89,11 +89,28 @@ private final class Application {
   func isViolator(_ notice: EngineNotice) -> Bool {
     if case .violation(_, let other, _) = notice { other === channel } else { false }
   }
+
+  func isReleased(_ notice: EngineNotice) -> Bool {
+    if case .released(_, let other, id) = notice { other === channel } else { false }
+  }
 }
 
 extension Serially {
   /// Channels in the thread of an engine.
   @Suite struct EngineThreadTests {
+    /// A request that came before the notice of a violation must not meet another's channel.
+    @Test func aNumberIsFreeWhenItHasBeenLetGo() throws {
+      let scene = try Scene()
+      defer { scene.thread.stop() }
+      let offender = try Application(scene)
+      offender.submit([Command(.close, slot: .max)])
+      #expect(scene.hears(offender.isViolator) && scene.hears(offender.isReleased))
+      #expect(try Application(scene).id != offender.id)
+      scene.thread.detach(offender.id, abort: true)
+      scene.thread.free(offender.id)
+      #expect(try Application(scene).id == offender.id)
+    }
+
     /// Whatever an application asks for in one batch wakes it once.
     @Test func anApplicationIsWokenOnceInABurst() throws {
       let scene = try Scene()

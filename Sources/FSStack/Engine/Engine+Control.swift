@@ -111,7 +111,7 @@ extension Engine {
   // MARK: Channels
 
   /// Takes up a channel whose memory, zeroed and of `geometry.byteCount` bytes, stays mapped until
-  /// `drainReleasedChannels` names it. Nil: there are too many.
+  /// `freeChannel`. Nil: there are too many.
   public mutating func attachChannel(
     memory: UnsafeMutableRawPointer, geometry: ChannelGeometry
   ) -> ChannelID? {
@@ -156,19 +156,24 @@ extension Engine {
     if connections[id].state == .closed { forget(id) }
   }
 
-  /// Frees a detached channel when its last connection has gone.
+  /// Reports a detached channel when its last connection has gone.
   mutating func releaseIfOver(_ id: ChannelID) {
     guard channels[id].isDetached, channels[id].connectionCount == 0 else { return }
-    channels[id].deallocate()
-    channels.free(id)
     releasedChannels.append(id)
   }
 
-  /// Gives `body` the channels whose memory may be unmapped.
+  /// Gives `body` the channels of which nothing is left but the number. Others may still name it: it is not given
+  /// to another channel before `freeChannel`.
   public mutating func drainReleasedChannels(_ body: (ChannelID) -> Void) {
     guard !releasedChannels.isEmpty else { return }
     for id in releasedChannels { body(id) }
     releasedChannels.removeAll(keepingCapacity: true)
+  }
+
+  /// Nobody names a released channel any more. Afterwards its memory may be unmapped.
+  public mutating func freeChannel(_ id: ChannelID) {
+    channels[id].deallocate()
+    channels.free(id)
   }
 
   /// Closes a channel whose application does what no correct one does.

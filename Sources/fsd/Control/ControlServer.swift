@@ -165,7 +165,7 @@ final class ControlServer {
   /// What the engines have to say.
   func handle(_ notice: EngineNotice) {
     switch notice {
-    case .released: break
+    case .released(let engine, _, let id): services.engines[engine].free(id)
     case .pathsWanted(let destinations): services.paths.install(destinations)
     case .violation(let engine, let channel, let reason):
       let owner = connections.values.first { connection in

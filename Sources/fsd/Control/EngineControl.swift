@@ -15,6 +15,8 @@ protocol EngineControl: AnyObject {
   /// Ends a channel. Its connections are reset, or closed in good order; `EngineNotice.released`
   /// follows when the last of them is gone.
   func detach(_ channel: ChannelID, abort: Bool)
+  /// Nothing here names a released channel any more: its number may be another's from now on.
+  func free(_ channel: ChannelID)
 
   /// Carries out what the channel's application has asked for until now.
   func catchUp(_ channel: ChannelID)
@@ -67,9 +69,9 @@ struct ListenerDescription: Equatable, Sendable {
 
 /// What an engine tells the control thread unasked.
 enum EngineNotice: Sendable {
-  /// The last connection of a detached channel is gone: its memory may be unmapped, which happens
-  /// when the notice has been looked at.
-  case released(engine: Int, channel: Channel)
+  /// The last connection of a detached channel is gone. Its number is free, and its memory unmapped, when the
+  /// notice has been looked at: before that comes a violation's, after which nobody names the channel.
+  case released(engine: Int, channel: Channel, id: ChannelID)
   /// An application wrote garbage into a channel; the engine has closed it.
   case violation(engine: Int, channel: Channel, reason: String)
   /// Destinations whose path is unknown or out of date.

@@ -69,7 +69,7 @@ extension EngineLoop {
       channels[Int(id.raw)] = nil
       wakeDescriptors[Int(id.raw)] = -1
       poller.remove(channel.doorbell.descriptor.number)
-      notices.append(.released(engine: engineIndex, channel: channel))
+      notices.append(.released(engine: engineIndex, channel: channel, id: id))
     }
     engine.drainPathRequests { wanted.append($0) }
     if !wanted.isEmpty { notices.append(.pathsWanted(wanted)) }

@@ -122,6 +122,8 @@ extension EngineThread {
     perform { $0.engine.detachChannel(channel, abort: abort, now: .current) }
   }
 
+  func free(_ channel: ChannelID) { perform { $0.engine.freeChannel(channel) } }
+
   func catchUp(_ channel: ChannelID) {
     perform { $0.engine.catchUp(channel, now: .current) }
   }

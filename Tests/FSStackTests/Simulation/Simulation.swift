@@ -200,7 +200,12 @@ final class Simulation {
     var woken: [TestApplication] = []
     engine.engine.drainWakeups { if let app = engine.applications[$0] { woken.append(app) } }
     for application in woken { application.wake(in: self) }
-    engine.engine.drainReleasedChannels { engine.applications[$0]?.isReleased = true }
+    var released: [ChannelID] = []
+    engine.engine.drainReleasedChannels { released.append($0) }
+    for channel in released {
+      engine.applications[channel]?.isReleased = true
+      engine.engine.freeChannel(channel)
+    }
     // Frames come back from the kernel at once, and who waits for one gets it in the next burst.
     if !engine.inside({ $0.prepareSleep() }) || !engine.engine.output.isEmpty
       || engine.engine.loopbackPending > 0

@@ -93,10 +93,13 @@ final class FuzzHost {
       }
     }
     engine.drainWakeups { _ in }
-    engine.drainReleasedChannels { channel in
+    var released: [ChannelID] = []
+    engine.drainReleasedChannels { released.append($0) }
+    for channel in released {
       for application in applications where application.channel == channel {
         application.isReleased = true
       }
+      engine.freeChannel(channel)
     }
     _ = engine.prepareSleep()
     for application in applications where !application.isViolated { application.takeEvents() }

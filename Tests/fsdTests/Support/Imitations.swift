@@ -39,6 +39,9 @@ final class ImitationEngine: EngineControl {
     detached.append((channel, abort))
   }
 
+  var freed: [ChannelID] = []
+  func free(_ channel: ChannelID) { freed.append(channel) }
+
   /// Connections that can be exported, and their channels.
   var exportable: [FlowAddress: ExportedConnection] = [:]
   var catchUps = 0
