@@ -106,7 +106,7 @@ private func number(_ value: JSON?, _ path: String...) -> Int64? {
       engines: [strays, snapshot(1, frames: 1000)], programs: [],
       interfaces: [
         ("eth0", [("fdir_match", 70), ("fdir_miss", 8), ("rx_packets", 9)]), ("veth0", []),
-      ], acceptsCommon: 4, uptimeNanoseconds: 1)
+      ], processes: [2, 4], uptimeNanoseconds: 1)
     let steering = report["engines"]?.elements[0]["steering"]
     #expect(number(steering, "passed_total") == 100 && number(steering, "steered_local") == 70)
     // Two found the ring full.
@@ -114,13 +114,18 @@ private func number(_ value: JSON?, _ path: String...) -> Int64? {
     #expect(number(report, "total", "steering", "passed_total") == 1100)
     #expect(number(report, "total", "listen_lookups_local") == 5)
     #expect(number(report, "total", "listen_lookups_global") == 6)
-    #expect(number(report, "accepts_common") == 4)
+    #expect(report["processes"] == .array([.number(2), .number(4)]))
+    // Neither has the library.
+    let complete = StatisticsReport.withAcceptsCommon(report)
+    #expect(complete["accepts_common"] == .number(0) && complete["processes"] == nil)
+    #expect(complete.members.count == report.members.count)
     #expect(
       report["filters"]?["eth0"]
         == .object([.init("hits", .number(70)), .init("misses", .number(8))])
     )
     #expect(report["filters"]?["veth0"] == .object([]))
-    let text = StatisticsView.render(report, since: nil)
+    let counted = JSON.object(report.members + [.init("accepts_common", .number(4))])
+    let text = StatisticsView.render(counted, since: nil)
     #expect(text.contains("eth0: 70 filter hits, 8 misses") && !text.contains("veth0"))
     #expect(text.contains("accepts common (by way of the kernel): 4"))
     #expect(text.contains("packets steered remote"))

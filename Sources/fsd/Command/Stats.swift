@@ -52,6 +52,6 @@ struct Stats: ParsableCommand {
     guard let statistics = JSONParser.parse(try client.request(.statistics)) else {
       throw Failure("the daemon's reply is not understood; is it of another version?")
     }
-    return statistics
+    return StatisticsReport.withAcceptsCommon(statistics)
   }
 }

@@ -67,19 +67,14 @@ extension Daemon {
           device.interface.statistics(named: ["fdir_match", "fdir_miss", "fdir_overflow"])
         )
       },
-      acceptsCommon: acceptsCommon(), handOvers: server?.handOvers ?? KernelHandOverCounters(),
+      processes: processes(), handOvers: server?.handOvers ?? KernelHandOverCounters(),
       held: server?.held.count ?? 0,
       uptimeNanoseconds: MonotonicClock.now - started)
   }
 
-  /// Connections that running programs have accepted by way of the kernel.
-  private func acceptsCommon() -> UInt64 {
-    let processes = Set(
-      server?.connections.values.filter(\.isApplication).map(\.peer.process) ?? [])
-    return processes.reduce(0) { sum, process in
-      let counters = try? FallbackCounters(process: process)
-      return sum + (counters?.count(ofReasonBeginning: "accept:") ?? 0)
-    }
+  /// Running programs with the library.
+  private func processes() -> [Int32] {
+    Set(server?.connections.values.filter(\.isApplication).map(\.peer.process) ?? []).sorted()
   }
 
   private func status() -> JSON {

@@ -6,7 +6,7 @@ enum StatisticsReport {
   static func make(
     engines: [EngineSnapshot], programs: [(interface: String, counters: [(String, UInt64)])],
     interfaces: [(name: String, counters: [(name: String, value: UInt64)])] = [],
-    acceptsCommon: UInt64 = 0, handOvers: KernelHandOverCounters = KernelHandOverCounters(),
+    processes: [Int32] = [], handOvers: KernelHandOverCounters = KernelHandOverCounters(),
     held: Int = 0,
     uptimeNanoseconds: UInt64
   ) -> JSON {
@@ -18,7 +18,7 @@ enum StatisticsReport {
       JSON.Member("uptime_milliseconds", .count(uptimeNanoseconds / 1_000_000)),
       JSON.Member("engine_count", .count(engines.count)),
       JSON.Member("total", total),
-      JSON.Member("accepts_common", .count(acceptsCommon)),
+      JSON.Member("processes", .array(processes.map { .count(Int($0)) })),
       JSON.Member(
         "engines",
         .array(
@@ -46,6 +46,22 @@ enum StatisticsReport {
               .counters(program.counters.map { (name: $0.0, value: $0.1) }))
           })),
     ])
+  }
+
+  /// Puts `accepts_common` in the place of `processes`: the connections that they have accepted by way of the kernel.
+  ///
+  /// Their memory says how many, and a process can see to it that reading that takes for ever. So it is not the
+  /// daemon who reads, but who asks, and only of processes that are his to look into.
+  static func withAcceptsCommon(_ report: JSON) -> JSON {
+    .object(
+      report.members.map { member in
+        guard member.name == "processes" else { return member }
+        let count = member.value.elements.reduce(UInt64(0)) { sum, process in
+          let counters = try? FallbackCounters(process: Int32(clamping: process.integer))
+          return sum + (counters?.count(ofReasonBeginning: "accept:") ?? 0)
+        }
+        return JSON.Member("accepts_common", .count(count))
+      })
   }
 
   /// Packets that matched a filter of the card, and that did not, by the card's own counters; empty where it
