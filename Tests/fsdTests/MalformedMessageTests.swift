@@ -70,6 +70,31 @@ extension Serially {
       #expect(openDescriptors() == before)
     }
 
+    /// The last close of a socket that lingers waits for its peer: the control thread does not.
+    @Test func descriptorsThatBlockWhoClosesThemHoldUpNobody() throws {
+      let server = try TestServer()
+      let (listener, port) = try listeningSocket("127.0.0.1")
+      let seconds = 2
+      func sendLingering(_ client: TestClient, _ count: Int) throws {
+        let lingering = try (0..<count).map { _ in try lingeringSocket(port, seconds: seconds) }
+        try client.tell(.listen, descriptors: lingering)
+      }
+      let start = MonotonicClock.now
+      for count in [1, 2, 10] {
+        let client = try server.connect()
+        _ = try client.ask(.hello)
+        try sendLingering(client, count)
+        // One that the server has not read when it ends the connection.
+        if count > 1 { try sendLingering(client, 1) }
+        _ = client.receive()
+      }
+      server.run()
+      #expect(MonotonicClock.now - start < UInt64(seconds) * 500_000_000)
+      for _ in 0..<5 { waitForForeignDescriptors() }
+      #expect(ForeignDescriptors.isIdle)
+      withExtendedLifetime(listener) {}
+    }
+
     /// Fields of requests about shared connections may hold anything.
     @Test func nonsenseAboutConnectionsIsAnswered() throws {
       let server = try TestServer(engines: 2)

@@ -11,8 +11,9 @@ struct ControlPacket {
   /// Who has sent it, as the kernel says on sockets with SO_PASSCRED.
   var sender: ControlConnection.Peer?
 
-  /// Descriptors a packet can bring before the kernel cuts it off.
-  static let descriptorLimit = 8
+  /// Descriptors that a packet can bring: as many as the kernel lets anybody send (SCM_MAX_FD). What has no
+  /// place here it would close itself, and let the control thread wait for that.
+  static let descriptorLimit = 253
 
   /// What can be wrong with a received packet.
   enum Malformation: Error, Equatable, CustomStringConvertible {
@@ -59,7 +60,7 @@ private enum RightsHeader {
 extension ControlPacket {
   /// Receives one packet without waiting.
   ///
-  /// Every descriptor that came is owned by the result or closed.
+  /// Every descriptor that came is owned by the result or closed, without waiting for that.
   static func receive(from socket: Int32, textLimit: Int = 0) -> Arrival {
     var body = [UInt8](repeating: 0, count: ControlMessage.size + textLimit)
     var control = [UInt8](
@@ -108,6 +109,18 @@ extension ControlPacket {
         text: Array(body[ControlMessage.size..<count]), sender: sender))
   }
 
+  /// Takes all that still comes, and closes what it brings. The kernel would do so when the socket is closed, and
+  /// let the control thread wait for that.
+  static func discardAll(from socket: Int32) {
+    shutdown(socket, Int32(SHUT_RD))
+    while true {
+      switch receive(from: socket) {
+      case .packet, .malformed: continue
+      case .end, .empty: return
+      }
+    }
+  }
+
   private static func ancillary(
     _ control: ArraySlice<UInt8>
   ) -> ([Descriptor], ControlConnection.Peer?) {
@@ -122,7 +135,7 @@ extension ControlPacket {
         if header.cmsg_level == SOL_SOCKET, header.cmsg_type == Int32(SCM_RIGHTS) {
           for position in stride(from: offset + RightsHeader.size, to: offset + length, by: 4) {
             let number = unsafe bytes.loadUnaligned(fromByteOffset: position, as: Int32.self)
-            found.append(Descriptor(adopting: number))
+            found.append(Descriptor(adopting: number, isForeign: true))
           }
         }
         if header.cmsg_level == SOL_SOCKET, header.cmsg_type == RightsHeader.credentials,

@@ -75,6 +75,7 @@ final class ControlServer {
     do {
       _ = try add(socket, peer: ControlConnection.peer(of: number))
     } catch {
+      ControlPacket.discardAll(from: number)
       Log.note("control connection refused: \(error)")
     }
   }
@@ -123,6 +124,7 @@ final class ControlServer {
       Log.note("process \(connection.peer.process): control connection closed: \(reason)")
     }
     loop.remove(connection.token, descriptor: connection.socket.number)
+    ControlPacket.discardAll(from: connection.socket.number)
     services.listeners.processGone(connection.number)
     handOverConnections(of: connection)
     for entry in connection.channels {

@@ -193,7 +193,7 @@ extension ControlServer {
       Log.note("port \(flow.localPort): a connection was lost on its way to the kernel: \(error)")
       return .failure(ErrnoValue(error.code))
     }
-    let descriptors = sockets.map { Descriptor(adopting: $0) }
+    let descriptors = sockets.map { Descriptor(adopting: $0, isForeign: true) }
     for (end, socket) in zip(ends, descriptors) { hold(end, socket, besides: requester) }
     return .success(Moved(socket: descriptors[0], owner: ends[0].owner))
   }

@@ -16,15 +16,9 @@ struct ListeningSocket: Equatable, Sendable {
   static func inspect(
     _ descriptor: Int32, beside own: Int32
   ) -> Result<ListeningSocket, ErrnoValue> {
-    var storage = sockaddr_storage()
-    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &storage) { storage in
-      unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        unsafe getsockname(descriptor, $0, &length)
-      }
+    guard let family = option(descriptor, SOL_SOCKET, SO_DOMAIN) else {
+      return .failure(ErrnoValue(errno))
     }
-    guard result == 0 else { return .failure(ErrnoValue(errno)) }
-    let family = Int32(storage.ss_family)
     guard family == AF_INET || family == AF_INET6 else {
       return .failure(ErrnoValue(EAFNOSUPPORT))
     }
@@ -38,6 +32,15 @@ struct ListeningSocket: Equatable, Sendable {
     guard let cookie = wideOption(descriptor, SO_COOKIE) else {
       return .failure(ErrnoValue(errno))
     }
+    // Last: the kernel locks the socket for it, and one that does not listen may be locked for long.
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &storage) { storage in
+      unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe getsockname(descriptor, $0, &length)
+      }
+    }
+    guard result == 0 else { return .failure(ErrnoValue(errno)) }
     let (address, port) = endpoint(&storage)
     let ipv6Only = family == AF_INET6 && option(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) == 1
     return .success(

@@ -84,6 +84,7 @@ final class ImitationSockets {
   /// Whether someone still has the socket for a peer's port.
   func isOpen(_ port: UInt16) -> Bool {
     guard let end = ends[port] else { return false }
+    waitForForeignDescriptors()
     var entry = pollfd(fd: end.number, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&entry, 1, 0) == 0
   }
@@ -131,9 +132,10 @@ final class TestClient {
   }
 
   /// Sends a request and does not wait for the reply.
-  func tell(_ kind: ControlKind) throws {
+  func tell(_ kind: ControlKind, descriptors: [Descriptor] = []) throws {
     request += 1
-    try ControlPacket(message: ControlMessage(kind, request: request)).send(to: socket.number)
+    try ControlPacket(message: ControlMessage(kind, request: request), descriptors: descriptors)
+      .send(to: socket.number)
   }
 
   /// Sends bytes as they are.
@@ -169,8 +171,14 @@ final class TemporaryDirectory {
   }
 }
 
+/// Waits until descriptors that other processes had, too, are closed.
+func waitForForeignDescriptors() {
+  for _ in 0..<1000 where !ForeignDescriptors.isIdle { usleep(1000) }
+}
+
 /// Descriptors of this process.
 func openDescriptors() -> Int {
+  waitForForeignDescriptors()
   var count = 0
   guard let directory = unsafe opendir("/proc/self/fd") else { return -1 }
   while unsafe readdir(directory) != nil { count += 1 }
@@ -209,4 +217,25 @@ func listeningSocket(
   }
   guard result else { throw SystemError("bind") }
   return (socket, UInt16(bigEndian: endpoint.sin_port))
+}
+
+/// A connection to a port of this host with bytes that its peer does not take, and SO_LINGER.
+func lingeringSocket(_ port: UInt16, seconds: Int) throws -> Descriptor {
+  let socket = Descriptor(adopting: Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
+  var endpoint = sockaddr_in()
+  endpoint.sin_family = sa_family_t(AF_INET)
+  endpoint.sin_port = port.bigEndian
+  endpoint.sin_addr.s_addr = unsafe inet_addr("127.0.0.1")
+  let isConnected = unsafe withUnsafePointer(to: &endpoint) { pointer in
+    unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+      unsafe connect(socket.number, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+    }
+  }
+  guard isConnected else { throw SystemError("connect") }
+  var lingering = linger(l_onoff: 1, l_linger: Int32(seconds))
+  _ = unsafe setsockopt(
+    socket.number, SOL_SOCKET, SO_LINGER, &lingering, socklen_t(MemoryLayout<linger>.size))
+  var bytes = [UInt8](repeating: 1, count: 1 << 16)
+  while unsafe send(socket.number, &bytes, bytes.count, Int32(MSG_DONTWAIT)) > 0 {}
+  return socket
 }
