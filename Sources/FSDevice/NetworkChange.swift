@@ -71,6 +71,9 @@ struct Neighbour: Equatable {
 struct InterfaceAddress: Equatable {
   var interface: Int
   var address: IPAddress
+  /// An interface may have one address with several prefixes, and for several peers.
+  var prefixLength: UInt8
+  var peer: IPAddress?
   /// Not before duplicate address detection is through.
   var isUsable: Bool
 }
@@ -103,6 +106,12 @@ extension Link {
 }
 
 extension InterfaceAddress {
+  /// Whether the kernel has one entry for both.
+  func isSameEntry(as other: InterfaceAddress) -> Bool {
+    interface == other.interface && address == other.address
+      && prefixLength == other.prefixLength && peer == other.peer
+  }
+
   init?(_ message: NetlinkMessage) {
     let attributes = message.attributes(after: MemoryLayout<ifaddrmsg>.size)
     // Of a point-to-point link IFA_ADDRESS is the other end.
@@ -116,6 +125,8 @@ extension InterfaceAddress {
       flags & UInt32(IFA_F_TENTATIVE) != 0 && flags & UInt32(IFA_F_OPTIMISTIC) == 0
     interface = Int(message.body.load(4, as: UInt32.self))
     self.address = address
+    prefixLength = message.body.load(1, as: UInt8.self)
+    peer = attributes[Int32(IFA_ADDRESS)].flatMap(IPAddress.init)
     isUsable = !isTentative && flags & UInt32(IFA_F_DADFAILED) == 0
   }
 }

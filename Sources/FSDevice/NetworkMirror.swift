@@ -37,7 +37,11 @@ public final class NetworkMirror: @unchecked Sendable {
 
   /// The addresses of an interface that can be used: not those whose uniqueness is being checked.
   public func addresses(on interface: Int) -> [IPAddress] {
-    addresses.filter { $0.interface == interface && $0.isUsable }.map(\.address)
+    var found: [IPAddress] = []
+    for entry in addresses where entry.interface == interface && entry.isUsable {
+      if !found.contains(entry.address) { found.append(entry.address) }
+    }
+    return found
   }
 
   /// Takes in what the kernel has told since the last time. Never waits.
@@ -50,6 +54,7 @@ public final class NetworkMirror: @unchecked Sendable {
       case .nothing:
         return NetworkMirror.withRoutesOnce(changes)
       case .overrun:
+        discardNotifications()
         // If this fails too, the old state stands, and the next notification tries again.
         try? readAll()
         changes.append(.resynchronised)
@@ -121,18 +126,29 @@ extension NetworkMirror {
 // MARK: Following
 
 extension NetworkMirror {
+  /// Those that wait are older than what is read now; and until they are gone the kernel has no room for others,
+  /// and says so only once.
+  private func discardNotifications() {
+    while true {
+      switch notifications.receiveWaiting() {
+      case .messages, .overrun: continue
+      case .nothing: return
+      }
+    }
+  }
+
   /// Reads all tables.
   private func readAll() throws(DeviceError) {
-    links = [:]
-    for message in try dump(RTM_GETLINK, fixedPart: MemoryLayout<ifinfomsg>.size) {
-      if let link = Link(message) { links[link.index] = link }
-    }
-    addresses = try dump(RTM_GETADDR, fixedPart: MemoryLayout<ifaddrmsg>.size)
+    let links = try dump(RTM_GETLINK, fixedPart: MemoryLayout<ifinfomsg>.size)
+      .compactMap(Link.init)
+    let addresses = try dump(RTM_GETADDR, fixedPart: MemoryLayout<ifaddrmsg>.size)
       .compactMap(InterfaceAddress.init)
-    neighbours = [:]
-    for message in try dump(RTM_GETNEIGH, fixedPart: MemoryLayout<ndmsg>.size) {
-      if let neighbour = Neighbour(message) { neighbours[neighbour.key] = neighbour.macAddress }
-    }
+    let neighbours = try dump(RTM_GETNEIGH, fixedPart: MemoryLayout<ndmsg>.size)
+      .compactMap(Neighbour.init)
+    self.links = Dictionary(links.map { ($0.index, $0) }) { _, later in later }
+    self.addresses = addresses
+    self.neighbours = [:]
+    for neighbour in neighbours { self.neighbours[neighbour.key] = neighbour.macAddress }
   }
 
   private func dump(_ type: Int, fixedPart: Int) throws(DeviceError) -> [NetlinkMessage] {
@@ -175,7 +191,7 @@ extension NetworkMirror {
     _ address: InterfaceAddress, _ isThere: Bool, _ changes: inout [NetworkChange]
   ) {
     let position = addresses.firstIndex {
-      $0.interface == address.interface && $0.address == address.address
+      $0.isSameEntry(as: address)
     }
     if isThere {
       if let position {

@@ -46,6 +46,23 @@ import Testing
     #expect(mirror.addresses(on: link.index) == [])
   }
 
+  /// As a mask is changed: the address is there with both prefixes for a moment.
+  @Test func anAddressMayHaveTwoPrefixes() throws {
+    let network = try TestNetwork()
+    let mirror = try network.host { try NetworkMirror() }
+    let index = try #require(mirror.link(named: "fsdev0")?.index)
+    let address = IPAddress(v4: 10, 9, 9, 7)
+    for (command, isThere) in [
+      ("add 10.9.9.7/24", true), ("add 10.9.9.7/16", true), ("del 10.9.9.7/24", true),
+      ("del 10.9.9.7/16", false),
+    ] {
+      try network.ip("addr \(command) dev fsdev0")
+      _ = mirror.processNotifications()
+      let found = mirror.addresses(on: index).filter { $0 == address }
+      #expect(found.count == (isThere ? 1 : 0), "\(command)")
+    }
+  }
+
   @Test func aTentativeAddressIsNotYetUsable() throws {
     let network = try TestNetwork()
     let setting = "net.ipv6.conf.fsdev0.accept_dad=1"
@@ -152,5 +169,12 @@ import Testing
     #expect(mirror.processNotifications().contains(.resynchronised))
     #expect(mirror.addresses(on: index).contains(IPAddress(v4: 10, 77, 6, 1)))
     #expect(mirror.processNotifications() == [])
+
+    // What waits before the loss is older than what is read after it.
+    try network.ip("addr add 10.77.6.2/32 dev fsdev0")
+    try network.ip("route flush root 100.64.0.0/10")
+    try network.ip("addr del 10.77.6.2/32 dev fsdev0")
+    #expect(mirror.processNotifications().contains(.resynchronised))
+    #expect(!mirror.addresses(on: index).contains(IPAddress(v4: 10, 77, 6, 2)))
   }
 }
