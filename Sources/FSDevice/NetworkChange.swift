@@ -18,7 +18,7 @@ public struct Link: Equatable, Sendable {
   public var kind: String
   /// The interface below, of a VLAN and its like.
   public var parent: Int?
-  /// The VLAN number, of a VLAN.
+  /// The VLAN number, of a VLAN with tags of 802.1Q.
   public var vlan: UInt16?
 }
 
@@ -79,6 +79,9 @@ struct InterfaceAddress: Equatable {
 }
 
 extension Link {
+  /// 802.1Q. The other, 802.1ad's, is neither read nor written by the stack.
+  private static let customerTag: UInt16 = 0x8100
+
   /// `ifi_family` is not for bridge ports, which are told about in the same messages.
   init?(_ message: NetlinkMessage) {
     guard message.body.load(0, as: UInt8.self) == UInt8(AF_UNSPEC) else { return nil }
@@ -100,7 +103,11 @@ extension Link {
     }
     if kind == "vlan" {
       let data = info[Int32(IFLA_INFO_DATA)]?.attributes(from: 0) ?? [:]
-      vlan = data[Int32(IFLA_VLAN_ID)]?.load(0, as: UInt16.self)
+      // In network order; without it, as before Linux 3.10, there is only that one.
+      let tag = data[Int32(IFLA_VLAN_PROTOCOL)]?.load(0, as: UInt16.self).bigEndian
+      if tag ?? Self.customerTag == Self.customerTag {
+        vlan = data[Int32(IFLA_VLAN_ID)]?.load(0, as: UInt16.self)
+      }
     }
   }
 }

@@ -1,3 +1,4 @@
+import CXDP
 import FSStack
 import Foundation
 import Testing
@@ -61,6 +62,30 @@ import Testing
       let found = mirror.addresses(on: index).filter { $0 == address }
       #expect(found.count == (isThere ? 1 : 0), "\(command)")
     }
+  }
+
+  /// What the kernel tells of VLANs, which it may have been built without.
+  @Test func onlyTagsOf8021QAreVLANs() throws {
+    func attribute(_ type: some BinaryInteger, _ value: [UInt8]) -> [UInt8] {
+      let padding = [UInt8](repeating: 0, count: (4 - value.count % 4) % 4)
+      return UInt16(4 + value.count).nativeBytes + UInt16(type).nativeBytes + value + padding
+    }
+    func vlan(_ tag: [UInt8]?) throws -> UInt16? {
+      var data = attribute(IFLA_VLAN_ID, UInt16(6).nativeBytes)
+      if let tag { data += attribute(IFLA_VLAN_PROTOCOL, tag) }
+      var request = NetlinkRequest(
+        type: Int32(RTM_NEWLINK), flags: 0,
+        fixedPart: [UInt8](repeating: 0, count: MemoryLayout<ifinfomsg>.size))
+      request.attribute(IFLA_IFNAME, Array("eth0.6".utf8) + [0])
+      request.attribute(
+        IFLA_LINKINFO,
+        attribute(IFLA_INFO_KIND, Array("vlan".utf8) + [0]) + attribute(IFLA_INFO_DATA, data))
+      let message = try #require(NetlinkMessage.split(request.finished(sequence: 1)[...]).first)
+      return try #require(Link(message)).vlan
+    }
+    #expect(try vlan([0x81, 0x00]) == 6)
+    #expect(try vlan([0x88, 0xa8]) == nil)
+    #expect(try vlan(nil) == 6)
   }
 
   @Test func aTentativeAddressIsNotYetUsable() throws {
