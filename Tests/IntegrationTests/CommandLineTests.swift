@@ -1,3 +1,4 @@
+import Glibc
 import Laboratory
 import Testing
 
@@ -113,6 +114,20 @@ extension Integration {
       try network.startDaemon(options: options)
       try network.server.daemon?.stop()
       #expect(try attributes() == before, "undone by the daemon itself")
+    }
+
+    /// Its terminal is gone, and who has read its log: it undoes what it has done all the same.
+    @Test func hangupEndsItInGoodOrder() throws {
+      let network = try Network.running()
+      try network.startDaemon()
+      let daemon = try #require(network.server.daemon)
+      daemon.process.signal(SIGPIPE)
+      #expect(try fsd(network, ["status"]).status?.isSuccess == true)
+      daemon.process.signal(SIGHUP)
+      #expect(daemon.process.wait(seconds: 10)?.isSuccess == true)
+      daemon.kill()
+      let link = try network.server.run(["ip", "-d", "link", "show", "dev", "front"])
+      #expect(!link.contains("prog/xdp"))
     }
 
     @Test func idleDaemonHardlyRuns() throws {

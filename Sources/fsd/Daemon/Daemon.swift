@@ -83,11 +83,16 @@ final class Daemon {
     }
   }
 
+  /// SIGHUP comes when the terminal closes; with nohup(1) it is ignored, and stays so. Nobody may read what the
+  /// daemon writes any more: that is no reason to end.
   private func watchSignals() throws {
-    let signals = try SignalDescriptor([SIGTERM, SIGINT])
+    signal(SIGPIPE, SIG_IGN)
+    var names = [SIGTERM: "SIGTERM", SIGINT: "SIGINT"]
+    if !SignalDescriptor.isIgnored(SIGHUP) { names[SIGHUP] = "SIGHUP" }
+    let signals = try SignalDescriptor(Array(names.keys))
     _ = try loop.add(signals.descriptor.number) { [loop] in
       if let number = signals.take() {
-        Log.note("received \(number == SIGINT ? "SIGINT" : "SIGTERM")")
+        Log.note("received \(names[number] ?? "signal \(number)")")
         loop.stop()
       }
     }

@@ -18,6 +18,14 @@ struct SignalDescriptor: Sendable {
     descriptor = Descriptor(adopting: number)
   }
 
+  /// Whether a signal is ignored, as nohup(1) has it.
+  static func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    guard unsafe sigaction(number, nil, &action) == 0 else { return false }
+    let ignoring = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == ignoring
+  }
+
   /// The next signal that has arrived.
   func take() -> Int32? {
     var record = signalfd_siginfo()
