@@ -104,7 +104,8 @@ struct {
 } moved SEC(".maps");
 
 // `enum port_flags` of every port: one load tells the kernel's traffic from ours, where a hash map
-// costs 40 ns. The daemon writes through a mapping of this section.
+// costs 40 ns. The daemon writes through a mapping of this section; the program only what it finds of the
+// kernel's in the active range.
 __u8 ports[2 * 65536];  // IPv4, then IPv6
 
 struct {
@@ -228,9 +229,13 @@ static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, bool o
     if ((flags & DRAINING) && opening)
       return pass(PASSED_DRAINING);
   } else if (flags & ACTIVE) {
-    // No listener of ours is here, so one of the kernel's is as much its own as a connection.
-    if ((flags & ACTIVE_KERNEL_FLOWS) && kernel_has(ctx, flow, true, opening))
+    // No listener of ours is here, so one of the kernel's is as much its own as a connection. Who listens since
+    // the daemon has looked is found by the SYN, which is rare, and asked about from then on.
+    if (((flags & ACTIVE_KERNEL_FLOWS) || opening) && kernel_has(ctx, flow, true, opening)) {
+      if (!(flags & ACTIVE_KERNEL_FLOWS))
+        ports[flow->ipv4 ? port : 65536 + port] |= ACTIVE_KERNEL_FLOWS;
       return pass(PASSED_KERNEL_FLOW);
+    }
   } else {
     return pass(PASSED_OTHER_PORT);
   }

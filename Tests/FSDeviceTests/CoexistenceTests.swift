@@ -135,6 +135,21 @@ import Testing
     #expect(count.live + count.timeWait >= 1)
   }
 
+  /// A program that listens in the range after the daemon has looked is found by its first SYN.
+  @Test func whoListensInTheActiveRangeLater() throws {
+    let network = try TestNetwork()
+    let program = try network.program()
+    let socket = try network.socket(program)
+    try program.setSocket(queue: 0, descriptor: socket.descriptor)
+    program.setActiveRange(36864...57343)
+    #expect(try exchange(network, port: 40000))
+    #expect(program.counters().redirectedTCP == 0)
+    // Where nobody listens a SYN is the stack's, to answer or because it crosses its own.
+    let peer = try network.peer { try PacketSocket(on: "fsdev1") }
+    try peer.send(Frame.ethernet(0x0800, Frame.ipv4(Frame.tcp(to: 40002))))
+    #expect(eventually { program.counters().redirectedTCP == 1 })
+  }
+
   private func localPort(_ socket: KernelSocket) throws -> UInt16 {
     var address = sockaddr_in()
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)

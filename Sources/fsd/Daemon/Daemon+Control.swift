@@ -104,6 +104,12 @@ extension Daemon {
       lines.append(
         "no more engines, because \(limit), and each needs one of its own on every interface")
     }
+    let tracked = TextFile.read("/proc/sys/net/netfilter/nf_conntrack_count")
+    if let tracked, tracked != "0\n" {
+      lines.append(
+        "connections are tracked: if this host translates addresses (NAT), it must not choose ports "
+          + "36864-57343, which are the engines' now")
+    }
     return lines
   }
 
