@@ -43,7 +43,7 @@ private struct Bench {
       number,
       ListenerTable.Acceptor(
         process: ProcessNumber(value: process), engine: engine, channel: id, remote: false))
-    #expect(error == nil)
+    if let error { throw error }
   }
 
   func invitations(tick: UInt64) -> [(process: UInt64, listener: UInt32, engine: Int)] {
@@ -65,6 +65,39 @@ extension Serially {
       #expect(bench.steering["0.0.0.0", 81] == nil)
       bench.unlisten(1, both)
       #expect(bench.steering["0.0.0.0", 80] == .draining)
+    }
+
+    /// No engine may get packets of a port that it does not know.
+    @Test func anEngineWithoutRoomForAListenerGetsNoPackets() throws {
+      let bench = Bench(engines: 2)
+      bench.engines[1].listenerRoom = 1
+      let first = try bench.listen(1, try socket("0.0.0.0", 80, cookie: 1))
+      #expect(throws: ErrnoValue(ENOBUFS)) {
+        try bench.listen(1, try socket("0.0.0.0", 81, cookie: 2))
+      }
+      #expect(bench.steering["0.0.0.0", 81] == nil)
+      for engine in bench.engines { #expect(engine.listeners.keys.elementsEqual([first])) }
+      bench.unlisten(1, first)
+      _ = try bench.listen(1, try socket("0.0.0.0", 81, cookie: 2))
+    }
+
+    /// Nor of one for which it has no acceptor, and no room for one.
+    @Test func anEngineWithoutRoomForAnAcceptorGetsNoNewConnections() throws {
+      let bench = Bench(engines: 2)
+      let first = try bench.listen(1, try socket("0.0.0.0", 80, cookie: 1))
+      let other = try bench.listen(2, try socket("0.0.0.0", 80, cookie: 2))
+      try bench.join(1, first, engine: 0)
+      try bench.join(1, first, engine: 1)
+      bench.engines[1].acceptorRoom = 1
+      #expect(throws: ErrnoValue(ENOBUFS)) { try bench.join(2, other, engine: 1) }
+      #expect(bench.steering["0.0.0.0", 80] == .exceptKernelFlows, "the first accepts there")
+      let third = try bench.listen(3, try socket("0.0.0.0", 81, cookie: 3))
+      try bench.join(3, third, engine: 0)
+      #expect(throws: ErrnoValue(ENOBUFS)) { try bench.join(3, third, engine: 1) }
+      #expect(bench.steering["0.0.0.0", 81] == .draining)
+      bench.unlisten(3, third)
+      bench.table.ports.review()
+      #expect(bench.steering["0.0.0.0", 81] == nil)
     }
 
     @Test func portDrainsUntilItsLastConnectionIsGone() throws {

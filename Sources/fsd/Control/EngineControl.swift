@@ -27,7 +27,8 @@ protocol EngineControl: AnyObject {
   /// The connections that a claim is on.
   func exportableConnections(_ claim: Engine.ExportClaim) -> [FlowAddress]
 
-  func addListener(_ listener: ListenerDescription)
+  /// False when the engine has no room for one more.
+  func addListener(_ listener: ListenerDescription) -> Bool
   /// Its options or its backlog are others than before.
   func updateListener(_ listener: ListenerDescription)
   func removeListener(_ number: UInt32)

@@ -85,7 +85,10 @@ final class ListenerTable {
     let description = ListenerDescription(
       number: number, address: socket.address, port: socket.port, ipv6Only: socket.ipv6Only,
       backlog: backlog, options: socket.options)
-    for engine in engines { engine.addListener(description) }
+    guard engines.allSatisfy({ $0.addListener(description) }) else {
+      for engine in engines { engine.removeListener(number) }
+      return .failure(ErrnoValue(ENOBUFS))
+    }
     do {
       if reach.interfaces { try ports.activate(description) }
     } catch {
@@ -112,11 +115,25 @@ final class ListenerTable {
     if known { return nil }
     let engine = engines[acceptor.engine]
     guard engine.join(number, channel: acceptor.channel, remote: acceptor.remote) else {
+      leaveToKernel(listener.description, unservedOn: acceptor.engine)
       return ErrnoValue(ENOBUFS)
     }
     listener.acceptors.append(acceptor)
     listeners[number] = listener
     return nil
+  }
+
+  /// An engine has no room for an acceptor. If it has none for this address and port, nobody would take what comes to
+  /// it: new connections are the kernel's, which has the listening sockets, too.
+  private func leaveToKernel(_ description: ListenerDescription, unservedOn engine: Int) {
+    let members = listeners.values.filter { group(of: $0.description) == group(of: description) }
+    let isServed = members.contains { $0.acceptors.contains { $0.engine == engine } }
+    guard !isServed else { return }
+    Log.note("port \(description.port): no room for an acceptor on engine \(engine)")
+    for member in members where member.reach.interfaces {
+      ports.release(member.description)
+      listeners[member.description.number]?.reach.interfaces = false
+    }
   }
 
   /// A process is done with a listener; false when it never had it.

@@ -138,13 +138,14 @@ extension EngineThread {
     perform { $0.engine.exportableConnections(claim) }
   }
 
-  func addListener(_ listener: ListenerDescription) {
+  func addListener(_ listener: ListenerDescription) -> Bool {
     perform {
-      $0.engine.addListener(
+      let isAdded = $0.engine.addListener(
         listener.number, address: listener.address, port: listener.port,
         ipv6Only: listener.ipv6Only, backlog: listener.backlog)
       $0.engine.updateListener(
         listener.number, backlog: listener.backlog, options: listener.options)
+      return isAdded
     }
   }
 

@@ -66,12 +66,21 @@ final class ImitationEngine: EngineControl {
     claim.channel == connection.channel && connection.ownedSince <= claim.before
   }
 
-  func addListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
+  var listenerRoom = Int.max
+  var acceptorRoom = Int.max
+
+  func addListener(_ listener: ListenerDescription) -> Bool {
+    guard listeners.count < listenerRoom else { return false }
+    listeners[listener.number] = listener
+    return true
+  }
   func updateListener(_ listener: ListenerDescription) { listeners[listener.number] = listener }
   func removeListener(_ number: UInt32) { listeners[number] = nil }
 
   func join(_ number: UInt32, channel: ChannelID, remote: Bool) -> Bool {
-    guard listeners[number] != nil, channels[channel] != nil else { return false }
+    guard listeners[number] != nil, channels[channel] != nil,
+      acceptors.values.reduce(0, { $0 + $1.count }) < acceptorRoom
+    else { return false }
     acceptors[number, default: []].append(channel)
     if remote { remoteAcceptors += 1 }
     return true
