@@ -67,13 +67,6 @@ public final class TCPStream: Sendable {
     guard shutdown(descriptor, Int32(SHUT_WR)) == 0 else { throw Self.failure("shutdown") }
   }
 
-  /// What the next call on the connection fails with: 0 while it is in order.
-  public func failureCode() -> Int32 {
-    var byte: UInt8 = 0
-    let count = unsafe recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT | MSG_PEEK))
-    return count < 0 && errno != EAGAIN ? errno : 0
-  }
-
   private static func failure(_ call: String) -> LaboratoryError {
     LaboratoryError(unsafe "\(call): \(String(cString: strerror(errno)))")
   }

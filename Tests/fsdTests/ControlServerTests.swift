@@ -84,7 +84,7 @@ extension Serially {
         if saysGoodbye { #expect(try client?.ask(.goodbye)?.message.status == 0) }
         client = nil
         server.run()
-        #expect(server.engines[0].detached.last?.abort == !saysGoodbye)
+        #expect(server.engines[0].detached.last?.end == (saysGoodbye ? .exit : .killed))
       }
       #expect(server.engines[0].channels.isEmpty)
       #expect(server.server.connections.isEmpty)
@@ -99,7 +99,7 @@ extension Serially {
       for kind in [ControlKind.route, .goodbye, .route] { try client?.tell(kind) }
       client = nil
       server.run()
-      #expect(server.engines[0].detached.map(\.abort) == [false])
+      #expect(server.engines[0].detached.map(\.end) == [.exit])
       #expect(server.server.connections.isEmpty)
       // The same with a reply that nobody has read.
       client = try server.connect()
@@ -110,7 +110,7 @@ extension Serially {
       try client?.tell(.goodbye)
       client = nil
       server.run()
-      #expect(server.engines[0].detached.map(\.abort) == [false, false])
+      #expect(server.engines[0].detached.map(\.end) == [.exit, .exit])
     }
 
     @Test func listenerIsReadFromTheDescriptor() throws {

@@ -106,7 +106,7 @@ extension Serially {
       offender.submit([Command(.close, slot: .max)])
       #expect(scene.hears(offender.isViolator) && scene.hears(offender.isReleased))
       #expect(try Application(scene).id != offender.id)
-      scene.thread.detach(offender.id, abort: true)
+      scene.thread.detach(offender.id, .expelled)
       scene.thread.free(offender.id)
       #expect(try Application(scene).id == offender.id)
     }

@@ -186,7 +186,7 @@ extension Serially {
       server.run()
       #expect(server.server.held.count == 1 && server.server.handOvers.ownersGone == 1)
       #expect(server.engines[0].exportable.count == 2, "not the younger, nor what it disowned")
-      #expect(server.engines[0].detached.last?.abort == !saysGoodbye)
+      #expect(server.engines[0].detached.last?.end == (saysGoodbye ? .exit : .killed))
       #expect(outcome(try child.ask(.adopt, port: 1))! == (0, 1))
       #expect(server.server.held.count == 0)
     }

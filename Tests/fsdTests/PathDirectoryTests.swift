@@ -122,7 +122,13 @@ private func bench() -> (PathDirectory, ImitationNetwork, [ImitationEngine]) {
       network.routes[address] = Route(interface: 7, gateway: gateway, source: nil, mtu: nil)
       #expect(directory.accelerate(address))
     }
-    #expect(directory.count == 1)
-    #expect(engines[0].paths.count == 1)
+    #expect(directory.count == PathDirectory.limit * 7 / 8 + 1)
+    #expect(engines[0].paths.count == directory.count)
+    // The oldest are gone, and applications ask again; what is known already makes no room for itself.
+    #expect(engines[0].paths[IPAddress(v4: 192, 0, 0, 0)] == nil)
+    #expect(directory.generation == 2)
+    let count = directory.count
+    directory.routesChanged()
+    #expect(directory.count == count && directory.generation == 3)
   }
 }

@@ -201,9 +201,13 @@ extension Engine {
   /// close(2) of both directions (MAY-1): the connection goes on until its bytes and FIN have been
   /// acknowledged (RFC 9293 section 3.10.4, and SHLD-3 for unread bytes). It keeps its slot until the
   /// application has been told of the acknowledgement of all it has sent, so that no chunk is lost.
-  mutating func close(_ id: ConnectionID, isReset: Bool, now: Instant) {
-    // What is ahead of a gap has not been received: the rest of it will be answered with RST.
-    let hasUnread = connections[id].unreadBytes > 0
+  mutating func close(
+    _ id: ConnectionID, isReset: Bool, isKilled: Bool = false, now: Instant
+  ) {
+    // What is ahead of a gap has not been received: the rest of it will be answered with RST. Whether a killed
+    // application had read what it was told of, nobody knows.
+    let hasUnread =
+      isKilled ? connections[id].receiveUnposted != .max : connections[id].unreadBytes > 0
     freeReceived(id)
     forgetReassembly(id)
     connections[id].flags.insert(.orphaned)

@@ -125,8 +125,19 @@ extension Engine {
     return id
   }
 
-  /// The channel's process has gone. Its connections are reset, or closed in good order.
-  public mutating func detachChannel(_ id: ChannelID, abort aborts: Bool, now: Instant) {
+  /// How an application has ended.
+  public enum ApplicationEnd: Sendable {
+    /// In good order: it has said what it has read.
+    case exit
+    /// Killed, or replaced by another program: whatever it has been told of counts as read. What it has written is
+    /// delivered, as by Linux.
+    case killed
+    /// By us: it has broken the rules. Its connections are reset.
+    case expelled
+  }
+
+  /// The channel's process has gone.
+  public mutating func detachChannel(_ id: ChannelID, _ end: ApplicationEnd, now: Instant) {
     guard channels.isAllocated(id), !channels[id].isDetached else { return }
     // What the process asked for before it went is still done: it may have ended with its last write.
     if !channels[id].isViolated { counters.commands += UInt64(service(id, now: now)) }
@@ -139,7 +150,7 @@ extension Engine {
       next = channels[id].usedSlot(from: slot + 1)
       guard let connection = channels[id].connection(on: slot) else { continue }
       if !connections[connection].flags.contains(.orphaned) {
-        close(connection, isReset: aborts, now: now)
+        close(connection, isReset: end == .expelled, isKilled: end == .killed, now: now)
       }
       // The close may have left the slot to report acknowledgements; nobody reads them.
       if channels[id].connection(on: slot) == connection { abandon(connection) }
@@ -186,7 +197,7 @@ extension Engine {
   }
 
   private mutating func detachViolators(now: Instant) {
-    for id in violators { detachChannel(id, abort: true, now: now) }
+    for id in violators { detachChannel(id, .expelled, now: now) }
     violators.removeAll(keepingCapacity: true)
   }
 

@@ -30,7 +30,7 @@ final class ControlConnection {
   var token: UInt64 = 0
   /// It has said `hello`: it is an application.
   var isApplication = false
-  /// It has said `goodbye`: its connections are closed, not reset.
+  /// It has said `goodbye`, and before that what it has read.
   var saidGoodbye = false
   var channels: [ChannelEntry] = []
   /// It came with a fork: its process may be any that has been given the descriptor.

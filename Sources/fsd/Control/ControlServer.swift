@@ -127,9 +127,10 @@ final class ControlServer {
     ControlPacket.discardAll(from: connection.socket.number)
     services.listeners.processGone(connection.number)
     handOverConnections(of: connection)
+    let end: Engine.ApplicationEnd =
+      reason != nil ? .expelled : connection.saidGoodbye ? .exit : .killed
     for entry in connection.channels {
-      services.engines[entry.engine].detach(
-        entry.id, abort: !connection.saidGoodbye || reason != nil)
+      services.engines[entry.engine].detach(entry.id, end)
     }
     connection.channels.removeAll()
     inviteAcceptors()

@@ -14,7 +14,7 @@ protocol EngineControl: AnyObject {
   func attach(_ channel: Channel) -> ChannelID?
   /// Ends a channel. Its connections are reset, or closed in good order; `EngineNotice.released`
   /// follows when the last of them is gone.
-  func detach(_ channel: ChannelID, abort: Bool)
+  func detach(_ channel: ChannelID, _ end: Engine.ApplicationEnd)
   /// Nothing here names a released channel any more: its number may be another's from now on.
   func free(_ channel: ChannelID)
 

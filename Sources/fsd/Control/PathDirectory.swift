@@ -11,15 +11,17 @@ final class PathDirectory {
     /// Where the next hop's address is looked up.
     var link: Int
     var nextHop: IPAddress
+    /// `requests` when it was last asked for.
+    var request: UInt64
   }
 
-  /// Paths that are remembered. When there are more, all are forgotten: the engines ask again for
-  /// those in use.
+  /// Paths that are remembered. When there are more, an eighth is forgotten, those that nobody has asked for longest.
   static let limit = 32768
 
   private let engines: [any EngineControl]
   private let network: any NetworkView
   private var entries: [IPAddress: Entry] = [:]
+  private var requests: UInt64 = 0
   private(set) var interfaces: [ManagedInterface]
   /// Answers given under an older generation are void.
   private(set) var generation: UInt32 = 1
@@ -71,7 +73,8 @@ final class PathDirectory {
 
   /// Looks the destinations up, and tells the engines of those that are accelerated.
   func install(_ destinations: [IPAddress]) {
-    if entries.count + destinations.count > Self.limit { forgetAll() }
+    requests += 1
+    forgetOldest(toHold: destinations.count { entries[$0] == nil })
     var found: [PathConfiguration] = []
     var lost: [IPAddress] = []
     for destination in destinations {
@@ -100,7 +103,7 @@ final class PathDirectory {
       nextHop: network.resolveNeighbour(interface: route.interface, address: nextHop),
       mtu: min(route.mtu ?? .max, network.links[route.interface]?.mtu ?? place.interface.mtu),
       vlan: place.vlan)
-    return Entry(path: path, link: route.interface, nextHop: nextHop)
+    return Entry(path: path, link: route.interface, nextHop: nextHop, request: requests)
   }
 
   /// The managed interface behind a link: itself, or the one that carries its VLAN.
@@ -171,9 +174,17 @@ final class PathDirectory {
     install(entries.filter { $0.value.link == link.index }.map(\.key))
   }
 
-  private func forgetAll() {
-    let all = Array(entries.keys)
-    entries.removeAll()
-    for engine in engines { engine.removePaths(all) }
+  /// Makes room for so many new paths. What applications believe of those that go is void, so that they ask again
+  /// before they connect.
+  private func forgetOldest(toHold count: Int) {
+    guard entries.count + count > Self.limit else { return }
+    let forgotten = entries.sorted { $0.value.request < $1.value.request }
+      .prefix(max(Self.limit / 8, count)).map(\.key)
+    for destination in forgotten { entries[destination] = nil }
+    generation &+= 1
+    for engine in engines {
+      engine.removePaths(forgotten)
+      engine.advanceRouteGeneration()
+    }
   }
 }

@@ -28,7 +28,7 @@ extension EngineLoop {
       try poller.add(channel.doorbell.descriptor.number, token: UInt64(id.raw), edge: true)
     } catch {
       Log.note("engine \(index): no doorbell for a channel: \(error)")
-      engine.detachChannel(id, abort: true, now: .current)
+      engine.detachChannel(id, .expelled, now: .current)
       return nil
     }
     return id
@@ -46,7 +46,7 @@ extension EngineLoop {
       // Its last commands may wake it once more.
       wakeDescriptors[Int(id.raw)] = -1
       guard let channel = channels[Int(id.raw)] else { continue }
-      engine.detachChannel(id, abort: true, now: .current)
+      engine.detachChannel(id, .expelled, now: .current)
       outbox.post([
         .violation(engine: index, channel: channel, reason: "its eventfd blocks who writes it")
       ])

@@ -118,8 +118,8 @@ final class EngineThread: EngineControl {
 extension EngineThread {
   func attach(_ channel: Channel) -> ChannelID? { perform { $0.attach(channel) } }
 
-  func detach(_ channel: ChannelID, abort: Bool) {
-    perform { $0.engine.detachChannel(channel, abort: abort, now: .current) }
+  func detach(_ channel: ChannelID, _ end: Engine.ApplicationEnd) {
+    perform { $0.engine.detachChannel(channel, end, now: .current) }
   }
 
   func free(_ channel: ChannelID) { perform { $0.engine.freeChannel(channel) } }

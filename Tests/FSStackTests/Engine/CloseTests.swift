@@ -51,14 +51,14 @@ import Testing
 
   /// A process whose last act is write, close and exit: the bytes go out, even if the engine hears of
   /// its end first.
-  @Test(arguments: [true, false])
-  func lastWords(_ aborts: Bool) {
+  @Test(arguments: [Engine.ApplicationEnd.exit, .killed, .expelled])
+  func lastWords(_ end: Engine.ApplicationEnd) {
     let pair = Pair()
     let (server, client) = pair.connect()
     server.send(100)
     server.close()
     let (channel, now) = (pair.server.channel, pair.simulation.now)
-    pair.simulation.a.engines[0].control { $0.detachChannel(channel, abort: aborts, now: now) }
+    pair.simulation.a.engines[0].control { $0.detachChannel(channel, end, now: now) }
     pair.simulation.run(for: .milliseconds(5))
     #expect(client.read() == 100 && client.peerFinished && client.firstWrongByte == nil)
     client.close()

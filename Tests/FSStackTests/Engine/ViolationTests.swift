@@ -188,16 +188,18 @@ import Testing
     }
   }
 
-  /// The process has gone: its connections are reset, or with `abort` false closed in good order.
-  @Test(arguments: [true, false])
-  func detach(aborts: Bool) {
+  /// The process has gone: its connections are closed in good order, also where it was killed and had not said
+  /// what it has read, or reset if it has broken the rules.
+  @Test(arguments: [Engine.ApplicationEnd.exit, .killed, .expelled])
+  func detach(_ end: Engine.ApplicationEnd) {
+    let aborts = end == .expelled
     let scene = Scene()
-    scene.culpritSocket.read()
+    if end != .killed { scene.culpritSocket.read() }
     scene.culpritSocket.send(100)
     scene.simulation.run(for: .milliseconds(10))
     scene.simulation.trace.clear()
     let (channel, now) = (scene.culprit.channel, scene.simulation.now)
-    scene.simulation.a.engines[0].control { $0.detachChannel(channel, abort: aborts, now: now) }
+    scene.simulation.a.engines[0].control { $0.detachChannel(channel, end, now: now) }
     scene.simulation.run(for: .milliseconds(10))
     #expect(
       scene.peers[0].take() == [aborts ? "A> RST ACK 101 ack 101" : "A> FIN ACK 101 ack 101"])

@@ -140,12 +140,12 @@ final class TestApplication {
   var isHeldUp: Bool { !waiting.isEmpty && !isDead }
 
   /// The process ends.
-  func die(aborts: Bool, now: Instant) {
+  func die(_ end: Engine.ApplicationEnd, now: Instant) {
     isDead = true
     isStopped = true
     onWake = nil
     let channel = self.channel
-    engine.control { $0.detachChannel(channel, abort: aborts, now: now) }
+    engine.control { $0.detachChannel(channel, end, now: now) }
   }
 
   /// Stops or resumes accepting.

@@ -224,12 +224,13 @@ final class SwarmRun {
       }
     }
     if features.contains(.applicationDies), let victim = servers.randomElement(using: &random) {
-      let aborts = random.chance(0.5)
+      let ends: [Engine.ApplicationEnd] = [.exit, .killed, .expelled]
+      let end = ends.randomElement(using: &random) ?? .killed
       simulation.after(.milliseconds(UInt64.random(in: 1...1000, using: &random))) {
         [unowned self] in
         deaths += 1
         traffic.removeAll { $0.socket.application === victim }
-        victim.die(aborts: aborts, now: simulation.now)
+        victim.die(end, now: simulation.now)
       }
     }
   }

@@ -142,7 +142,7 @@ final class FuzzHost {
   func end() {
     for application in applications {
       engine.removeListener(application.listener)
-      engine.detachChannel(application.channel, abort: true, now: now)
+      engine.detachChannel(application.channel, .killed, now: now)
     }
     for _ in 0..<4 { pass(.seconds(2000)) }
     let statistics = engine.statistics()

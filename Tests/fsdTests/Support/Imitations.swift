@@ -12,7 +12,7 @@ final class ImitationEngine: EngineControl {
   var acceptors: [UInt32: [ChannelID]] = [:]
   var remoteAcceptors = 0
   var channels: [ChannelID: Channel] = [:]
-  var detached: [(channel: ChannelID, abort: Bool)] = []
+  var detached: [(channel: ChannelID, end: Engine.ApplicationEnd)] = []
   var connections: [UInt16: Int] = [:]
   var paths: [IPAddress: PathConfiguration] = [:]
   var addresses: [LocalAddress] = []
@@ -34,9 +34,9 @@ final class ImitationEngine: EngineControl {
     return id
   }
 
-  func detach(_ channel: ChannelID, abort: Bool) {
+  func detach(_ channel: ChannelID, _ end: Engine.ApplicationEnd) {
     channels[channel] = nil
-    detached.append((channel, abort))
+    detached.append((channel, end))
   }
 
   var freed: [ChannelID] = []
