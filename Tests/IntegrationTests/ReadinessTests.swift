@@ -22,8 +22,9 @@ extension Integration {
       try runModel("epoll-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
     }
 
-    /// A set in a set, whose events are taken one at a time.
-    @Test func littleRoom() throws { try runModel("nesting-model") }
+    /// Scenes that random operations do not meet: a set in a set whose events are taken one at a time, threads
+    /// beside those that poll a set, a handler that forks in a wait.
+    @Test func setsInScenes() throws { try runModel("nesting-model") }
 
     /// An echo server in every style of waiting; a connection that stands still ends it.
     @Test(arguments: ["shared", "sets", "edge", "handover", "poll", "select", "blocking"])

@@ -1,5 +1,5 @@
-// Compares a set in a set with the kernel's, where few events are taken at a time, and what is heard while a set is
-// polled.
+// Compares sets with the kernel's: a set in a set, where few events are taken at a time, what is heard while a
+// set is polled, a wait in a set that a signal handler interrupts which forks.
 //
 //     nesting-model [--address ADDRESS [--netns NAME]] [--verbose]
 #include "scenes.h"
@@ -88,10 +88,39 @@ static void besidePolls(void) {
   close(set);
 }
 
+static pid_t forked;
+
+static void forkHere(int number) {
+  (void)number;
+  forked = fork();
+}
+
+/// A signal handler forks, and the child returns from it into epoll_wait.
+static void forkInHandler(void) {
+  int fd = begin("fork in a handler"), set = epoll_create1(EPOLL_CLOEXEC), status;
+  watch(set, fd);
+  struct epoll_event event;
+  struct sigaction action = {.sa_handler = forkHere};
+  sigaction(SIGALRM, &action, NULL);
+  ualarm(50000, 0);
+  int result = epoll_wait(set, &event, 1, 3000);
+  if (forked == 0) _exit(result < 0 ? errno : 0);
+  call(result, "epoll_wait");
+  if (waitpid(forked, &status, 0) != forked) die("waitpid");
+  call(status, "how the child ends, which has returned as well");
+  peerSends(7);
+  call(epoll_wait(set, &event, 1, 3000), "epoll_wait again");
+  readHere(fd, 7);
+  close(set);
+  close(fd);
+  endOfScene();
+}
+
 static void script(void) {
   listener = makeListener(address);
   littleRoom();
   besidePolls();
+  forkInHandler();
   close(listener);
 }
 

@@ -9,21 +9,17 @@ import Synchronization
 @c @implementation
 public func fs_fork_prepare() {
   guard isInitialized else { return }
-  // A lock that this very thread holds, because a signal handler forks, stays with it.
-  take(.control)
-  prepareChild()
-  for index in 0..<ChannelTable.count where Lock.acquire(ChannelTable.at(index).lockWord) {
-    process.pointee.forkChannels[Int(index) / 64] |= 1 << UInt64(index % 64)
+  process.pointee.childControl = -1
+  process.pointee.heldByForker = ForkersLocks()
+  if lockToFork(.control) { prepareChild() }
+  for index in 0..<ChannelTable.count where !Lock.acquire(ChannelTable.at(index).lockWord) {
+    process.pointee.heldByForker.channels.insert(index)
   }
   reportEverything()
-  take(.listeners)
-  take(.placeholders)
-  take(.sockets)
+  _ = lockToFork(.listeners)
+  _ = lockToFork(.placeholders)
+  _ = lockToFork(.sockets)
   epollForkPrepare()
-}
-
-private func take(_ lock: ProcessLock) {
-  if Lock.acquire(processWord(lock)) { process.pointee.forkLocks |= 1 << UInt64(lock.rawValue) }
 }
 
 /// After fork, in the parent.
@@ -48,6 +44,7 @@ public func fs_fork_child() {
   closeInternals()
   forgetConnections()
   useChildControl()
+  keepHeldLocks()
   unlockAll()
   // The child may soon be unable to find the daemon: chroot, another user, no descriptors left.
   if hadDaemon, hasListeners { _ = ControlConnection.connect() }
@@ -56,7 +53,6 @@ public func fs_fork_child() {
 /// Has the daemon make the child's connection to it, if the child inherits connections or listeners. The
 /// control lock is held.
 private func prepareChild() {
-  process.pointee.childControl = -1
   guard process.pointee.control.isIntroduced,
     process.pointee.hasInherited || hasConnections || ListenerTable.hasRegistered
   else { return }
@@ -83,7 +79,8 @@ private var hasConnections: Bool {
 /// Lets the engines know all that was read: the rest is what a child finds. All channels are locked.
 private func reportEverything() {
   guard process.pointee.childControl >= 0 else { return }
-  for index in 0..<ChannelTable.count where ChannelTable.at(index).isOpen {
+  for index in 0..<ChannelTable.count
+  where ChannelTable.at(index).isOpen && !process.pointee.heldByForker.channels.contains(index) {
     ChannelTable.at(index).reportAll()
   }
 }
@@ -99,23 +96,49 @@ private func useChildControl() {
   process.pointee.hasInherited = true
 }
 
-private func unlockAll() {
-  // Whoever forks next writes this anew as soon as he has the control lock.
-  let (locks, channels) = (process.pointee.forkLocks, process.pointee.forkChannels)
-  process.pointee.forkLocks = 0
-  process.pointee.forkChannels = InlineArray(repeating: 0)
-  release(.sockets, if: locks)
-  release(.placeholders, if: locks)
-  release(.listeners, if: locks)
-  for index in 0..<ChannelTable.count where channels[Int(index) / 64] >> UInt64(index % 64) & 1 != 0
-  {
-    Lock.release(ChannelTable.at(index).lockWord)
-  }
-  release(.control, if: locks)
+// MARK: Locks
+
+/// Locks that the thread had before it forks, because a signal handler does that which has interrupted it
+/// there. They stay its own, here and in the child.
+struct ForkersLocks {
+  /// One bit for each of `ProcessLock`.
+  var process: UInt32 = 0
+  var channels = ChannelBits()
 }
 
-private func release(_ lock: ProcessLock, if taken: UInt64) {
-  if taken >> UInt64(lock.rawValue) & 1 != 0 { Lock.release(processWord(lock)) }
+/// Takes a lock; false if this thread has it already.
+private func lockToFork(_ lock: ProcessLock) -> Bool {
+  if Lock.acquire(processWord(lock)) { return true }
+  process.pointee.heldByForker.process |= 1 << UInt32(lock.rawValue)
+  return false
+}
+
+private func unlock(_ lock: ProcessLock) {
+  guard process.pointee.heldByForker.process >> UInt32(lock.rawValue) & 1 == 0 else { return }
+  Lock.release(processWord(lock))
+}
+
+private func unlockAll() {
+  unlock(.sockets)
+  unlock(.placeholders)
+  unlock(.listeners)
+  for index in 0..<ChannelTable.count
+  where !process.pointee.heldByForker.channels.contains(index) {
+    Lock.release(ChannelTable.at(index).lockWord)
+  }
+  unlock(.control)
+}
+
+/// In the child the thread has another number.
+private func keepHeldLocks() {
+  let me = currentThreadID()
+  for lock in 0..<UInt32(32) where process.pointee.heldByForker.process >> lock & 1 != 0 {
+    guard let lock = ProcessLock(rawValue: Int(lock)) else { continue }
+    processWord(lock).pointee.store(me, ordering: .relaxed)
+  }
+  process.pointee.heldByForker.channels.forEach {
+    ChannelTable.at($0).lockWord.pointee.store(me, ordering: .relaxed)
+  }
 }
 
 private func forgetThread() {

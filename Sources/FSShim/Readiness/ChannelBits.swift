@@ -8,6 +8,10 @@ struct ChannelBits {
     if channel >= 0 { words[Int(channel) >> 6] |= 1 << UInt64(channel & 63) }
   }
 
+  func contains(_ channel: Int32) -> Bool {
+    channel >= 0 && words[Int(channel) >> 6] >> UInt64(channel & 63) & 1 != 0
+  }
+
   /// Makes sure that connections of a listener come to this process, and puts in every channel to
   /// which they come: a thread that waits for a listener outside epoll takes what any of them has,
   /// because the thread whose channel it is may be busy.

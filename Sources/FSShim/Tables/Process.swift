@@ -44,9 +44,8 @@ struct Process {
   var forks: UInt32 = 0
   /// While the process forks: the child's connection to the daemon; -1 for none.
   var childControl: Int32 = -1
-  /// While the process forks: locks that it has taken for that, those of `ProcessLock` and those of channels.
-  var forkLocks: UInt64 = 0
-  var forkChannels: InlineArray<4, UInt64> = InlineArray(repeating: 0)
+  /// ... and the locks that are not given back after it.
+  var heldByForker = ForkersLocks()
   /// Whether there may be connections that a parent opened.
   var hasInherited = false
   /// Connections that were made the kernel's.
