@@ -96,12 +96,27 @@ extension ReadinessMemory {
           addListeningChannel(channel, to: set, descriptor: descriptor)
           Lock.release(setLock(number))
         }
-      } else if !link(entry).pointee.isStale {
-        KernelSocket.settle(link(entry).pointee.descriptor)
       }
       entry = next
     }
+    settleConnections(of: number)
     adoptMembers(of: number)
+  }
+
+  /// Has the connections in a set that a parent made become the kernel's, as at any other use that a child
+  /// makes of them; they leave our lists with that.
+  private func settleConnections(of number: UInt32) {
+    var at: UInt32 = 0
+    while true {
+      guard Lock.acquire(setLock(number)) else { return }
+      // One that has left the set meanwhile leads nowhere: another round, which is shorter.
+      let isThere = at != 0 && link(at).pointee.set == number
+      at = isThere ? link(at).pointee.ofSet.next : set(number).pointee.firstLink
+      let entry = link(at).pointee
+      Lock.release(setLock(number))
+      if at == 0 { return }
+      if !entry.isInKernel && !entry.isStale { KernelSocket.settle(entry.descriptor) }
+    }
   }
 
   /// Takes every link out of a set.
