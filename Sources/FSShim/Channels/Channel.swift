@@ -188,5 +188,10 @@ func channelIsQuiet(_ channel: Int32) -> Bool {
   guard pointer.isOpen else { return true }
   atomicMemoryFence(ordering: .sequentiallyConsistent)
   if pointer.hasEventsWaiting { pointer.ringDoorbell() }
+  // Commands that found their ring full: nobody tells when there is room for them.
+  if pointer.pointee.delayedCount > 0 {
+    fs_sys_yield()
+    return false
+  }
   return pointer.pointee.events.readyCount() == 0
 }
