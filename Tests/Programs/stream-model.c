@@ -478,6 +478,39 @@ static void smallBuffer(void) {
   listener = plain;
 }
 
+/// Sends little at a time until nothing more fits, but not for ever: a window may grow a little each time that
+/// it is probed.
+static void fillWithLittle(int fd) {
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  for (int quiet = 0, rounds = 0; quiet < 10 && rounds < 100; quiet++, rounds++) {
+    while (send(fd, bytes, 100, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) quiet = 0;
+    settle();
+  }
+}
+
+/// Other connections have used up what there is for all, and are closed.
+static void roomThatOthersHave(void) {
+  enum { OTHERS = 24 };
+  scene = "room that others have";
+  int others[OTHERS], epoll = epoll_create1(EPOLL_CLOEXEC);
+  struct linger linger = {.l_onoff = 1};
+  for (int i = 0; i < OTHERS; i++) {
+    others[i] = acceptOne();
+    setsockopt(others[i], SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    fillWithLittle(others[i]);
+  }
+  int fd = acceptOne();
+  fillWithLittle(fd);
+  struct epoll_event event = {.events = EPOLLOUT};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  for (int i = 0; i < OTHERS; i++) close(others[i]);
+  drainRemote(fd);
+  number(epoll_wait(epoll, &event, 1, 500), "writable");
+  call(send(fd, bytes, 100, MSG_DONTWAIT | MSG_NOSIGNAL), "send");
+  close(epoll);
+  finish(fd);
+}
+
 // MARK: TCP_INFO
 
 static void information(int fd, const char *when) {
@@ -634,6 +667,7 @@ static void script(void) {
   timeouts();
   room();
   littleWrites();
+  roomThatOthersHave();
   smallBuffer();
   urgentReceived(false);
   urgentReceived(true);
