@@ -25,14 +25,14 @@ struct Faults {
   }
 
   /// As the daemon has.
-  mutating func add(_ before: DaemonStatistics, _ after: DaemonStatistics) {
-    func count(_ name: String) -> Int { after.sum(name) - before.sum(name) }
-    retransmissions += count("retransmissions")
+  mutating func add(_ before: DaemonStatistics, _ after: DaemonStatistics) throws {
+    func count(_ name: String) throws -> Int { try after.sum(name) - before.sum(name) }
+    retransmissions += try count("retransmissions")
     let names = [
       "listen_queue_full", "no_receive_chunk", "kick_failed", "transmit_queue_full",
       "receive_dropped", "receive_ring_full", "fill_ring_empty", "kick_dropped",
     ]
-    add(names, "fsd", count)
+    try add(names, "fsd", count)
   }
 
   /// As the generator has.
@@ -58,7 +58,9 @@ struct Faults {
     if Double(resets) > limit { list.append("\(resets) connections reset") }
   }
 
-  private mutating func add(_ names: [String], _ place: String, _ count: (String) -> Int) {
-    list += names.filter { count($0) > 0 }.map { "\(place): \($0) \(count($0))" }
+  private mutating func add(_ names: [String], _ place: String, _ count: (String) throws -> Int)
+    rethrows
+  {
+    list += try names.filter { try count($0) > 0 }.map { "\(place): \($0) \(try count($0))" }
   }
 }

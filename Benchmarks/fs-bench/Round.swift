@@ -41,8 +41,8 @@ struct Round {
       faults.add(try host.kernelCounters().since(before), on: host.label)
     }
     if let before = statisticsBefore, let after = try testbed.server.daemon?.statistics() {
-      faults.add(before, after)
-      measurement.daemon = Self.perOperation(before, after, report)
+      try faults.add(before, after)
+      measurement.daemon = try Self.perOperation(before, after, report)
     }
     let operations = Double(report.totalAnswers)
     faults.close(operations: operations)
@@ -132,13 +132,13 @@ struct Round {
   /// What the daemon has done per operation, warm-up included on both sides.
   private static func perOperation(
     _ before: DaemonStatistics, _ after: DaemonStatistics, _ report: LoadReport
-  ) -> [String: Double] {
+  ) throws -> [String: Double] {
     let names = [
       "kicks", "wake_ups", "sleeps", "rounds", "commands", "events", "pure_acknowledgements",
     ]
     guard report.totalAnswers > 0 else { return [:] }
-    return names.reduce(into: [:]) { result, name in
-      result[name] = Double(after.sum(name) - before.sum(name)) / Double(report.totalAnswers)
+    return try names.reduce(into: [:]) { result, name in
+      result[name] = try Double(after.sum(name) - before.sum(name)) / Double(report.totalAnswers)
     }
   }
 }

@@ -111,11 +111,11 @@ enum LinkScaling {
     }
     var outcome = Outcome(rate: result.rate)
     guard let statistics else { return outcome }
-    outcome.handedOver = statistics.sum("handed_over")
-    outcome.received = statistics.sum("frames_received")
+    outcome.handedOver = try statistics.sum("handed_over")
+    outcome.received = try statistics.sum("frames_received")
     // HAProxy itself resets connections to its servers, also on the kernel.
-    guard statistics.sum("taken_over") == statistics.sum("steered_remote"),
-      program == .haproxy || statistics.sum("resets_sent") == 0
+    guard try statistics.sum("taken_over") == statistics.sum("steered_remote"),
+      try program == .haproxy || statistics.sum("resets_sent") == 0
     else { throw LaboratoryError("\(statistics)") }
     return outcome
   }

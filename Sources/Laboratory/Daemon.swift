@@ -139,14 +139,23 @@ public struct DaemonStatistics: Sendable, CustomStringConvertible {
     total = fields["total"].map { Self.flatten($0) } ?? [:]
   }
 
-  /// The sum over all engines of the numbers called `name`, wherever they stand.
-  public func sum(_ name: String) -> Int {
-    sum(where: { $0 == name || $0.hasSuffix(".\(name)") })
+  /// The sum over all engines of the numbers called `name`, wherever they stand. Throws if there are none:
+  /// what is misspelt or has another name by now is not zero.
+  public func sum(_ name: String) throws -> Int {
+    try sum(of: "called \(name)") { $0 == name || $0.hasSuffix(".\(name)") }
   }
 
-  /// The sum over all engines of the numbers whose path satisfies `isWanted`.
-  public func sum(where isWanted: (String) -> Bool) -> Int {
-    Int(engines.reduce(0) { $0 + $1.filter { isWanted($0.key) }.values.reduce(0, +) })
+  /// The sum over all engines of the numbers whose path satisfies `isWanted`. Throws if there are none.
+  public func sum(where isWanted: (String) -> Bool) throws -> Int {
+    try sum(of: "that was asked for", where: isWanted)
+  }
+
+  private func sum(of what: String, where isWanted: (String) -> Bool) throws -> Int {
+    let numbers = engines.flatMap { $0.filter { isWanted($0.key) }.values }
+    guard !numbers.isEmpty else {
+      throw LaboratoryError("fsd stats --json has no number \(what)")
+    }
+    return Int(numbers.reduce(0, +))
   }
 
   /// Every number that is not zero.

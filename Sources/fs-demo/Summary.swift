@@ -60,7 +60,7 @@ struct Summary {
     evidence.append(
       Evidence(
         host: host.label, engines: lines,
-        accelerated: statistics.sum("passive_opens") + statistics.sum("active_opens"),
+        accelerated: try statistics.sum("passive_opens") + statistics.sum("active_opens"),
         kernelSegments: kernel["InSegs"]))
   }
 

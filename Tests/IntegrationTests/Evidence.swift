@@ -14,10 +14,10 @@ private struct Holdings: Equatable, CustomStringConvertible {
       "channels", "receive_chunks_in_use", "send_chunks_in_use", "reassembly_segments",
       "free_transmit_frames",
     ] {
-      numbers[name] = statistics.sum(name)
+      numbers[name] = try statistics.sum(name)
     }
     // Connections in TIME-WAIT hold nothing but their place in a table.
-    numbers["connections"] = statistics.sum {
+    numbers["connections"] = try statistics.sum {
       $0.contains("connections.") && !$0.lowercased().hasSuffix("time_wait")
     }
   }
@@ -45,8 +45,8 @@ extension Network {
       Issue.record("\(try daemon.statistics())")
       throw error
     }
-    func carried(_ statistics: DaemonStatistics) -> Int {
-      statistics.sum("payload_delivered") + statistics.sum("payload_acknowledged")
+    func carried(_ statistics: DaemonStatistics) throws -> Int {
+      try statistics.sum("payload_delivered") + statistics.sum("payload_acknowledged")
     }
     // The last bytes are counted when their acknowledgement has come.
     try waitUntil(seconds: 2) { try carried(daemon.statistics()) - carried(before) >= bytes }

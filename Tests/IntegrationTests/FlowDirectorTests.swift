@@ -90,9 +90,9 @@ extension Integration {
       try exchange(network)
       let statistics = try daemon.statistics()
       // The link brings packets to either queue, whatever card it would like to be.
-      #expect(statistics.sum("handed_over") > 0, "\(statistics)")
-      #expect(statistics.sum("steered_remote") == statistics.sum("taken_over"))
-      #expect(statistics.sum("resets_sent") == 0)
+      #expect(try statistics.sum("handed_over") > 0, "\(statistics)")
+      #expect(try statistics.sum("steered_remote") == statistics.sum("taken_over"))
+      #expect(try statistics.sum("resets_sent") == 0)
       #expect(try network.server.runDaemonCommand(["stats"]).contains("0 filter hits, 0 misses"))
       try daemon.stop()
       let after = try card.ethtool("-n")
