@@ -29,7 +29,13 @@ products:
 	install -m 0755 "$$($(RELEASE) --show-bin-path)/fsd" build/fsd
 	install -m 0644 "$$($(RELEASE) --show-bin-path)/libfsocket.so" build/libfsocket.so
 
-install: products
+# What `make` has built: root's Swift may be another, or none.
+install:
+	@for product in fsd libfsocket.so; do \
+	  if [ ! -f build/$$product ]; then \
+	    echo "build/$$product is missing: run make first, without sudo" >&2; exit 1; \
+	  fi; \
+	done
 	install -D -m 0755 build/fsd "$(DESTDIR)$(PREFIX)/bin/fsd"
 	install -D -m 0644 build/libfsocket.so "$(DESTDIR)$(PREFIX)/lib/libfsocket.so"
 

@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 import Laboratory
 import Testing
 
@@ -61,6 +61,12 @@ extension Integration {
       let network = try Network.running()
       let started = try fsd(network, ["start", "--iface", "front", "--iface", "back"])
       #expect(started.status?.isSuccess == true, "\(started)")
+      // The number is there as soon as the start is over: PIDFile of a systemd unit with Type=forking.
+      let processFile = network.server.runtimeDirectory + "/fsd.pid"
+      struct Status: Decodable { var process: Int }
+      let description = try fsd(network, ["status", "--json"]).output
+      let process = try JSONDecoder().decode(Status.self, from: Data(description.utf8)).process
+      #expect(try String(contentsOfFile: processFile, encoding: .utf8) == "\(process)\n")
       let status = try fsd(network, ["status"])
       #expect(status.output.contains("front") && status.output.contains("back"), "\(status)")
       let statistics = try fsd(network, ["stats"])
@@ -80,6 +86,7 @@ extension Integration {
       let counters = try DaemonStatistics(json: fsd(network, ["stats", "--json"]).output)
       #expect(try counters.sum("payload_delivered") >= 1_024)
       #expect(try fsd(network, ["stop"]).status?.isSuccess == true)
+      #expect(!FileManager.default.fileExists(atPath: processFile))
       #expect(try fsd(network, ["status"]).status?.isSuccess == false)
     }
 
