@@ -16,7 +16,7 @@ MORE_PACKAGES := varnish nodejs iperf3 nghttp2-client openssl openssh-client ope
 RELEASE := $(SWIFT) build -c release
 FORMATTED := $(wildcard Sources Tests Benchmarks Plugins) Package.swift
 
-.PHONY: all install demo test test-all bench rfc9293 differential interoperation simulate fuzz scaling engine-alone lint clean dependencies products programs
+.PHONY: all install demo test test-all testable bench rfc9293 differential interoperation simulate fuzz scaling engine-alone lint clean dependencies products programs
 
 all: products
 	@echo "build/fsd and build/libfsocket.so are ready."
@@ -71,11 +71,18 @@ engine-alone: dependencies
 	  taskset -c 1 results/lwip-back-to-back $$run || exit 1; \
 	done
 
+# Without network namespaces and TUN devices most tests would be skipped, and what is left would pass.
+testable:
+	@if [ "$$(id -u)" != 0 ]; then echo "The tests need root." >&2; exit 1; fi
+	@if [ ! -c /dev/net/tun ] || ! (: <> /dev/net/tun) 2> /dev/null; then \
+	  echo "The tests need /dev/net/tun, which cannot be opened." >&2; exit 1; \
+	fi
+
 # The integration tests drive the release build, one program at a time; the unit tests run beside
 # each other, but for those of fsd, which count the descriptors of their process. What documents claim
 # of code and tests is compared first; that takes no time. The comparison with Linux's TCP is in real
 # time and runs by itself. The swarm comes last: it has a build of its own.
-test: dependencies lint products programs
+test: testable dependencies lint products programs
 	$(SWIFT) build --build-tests
 	$(TRACEABILITY) > /dev/null
 	$(SWIFT) test --skip-build --skip IntegrationTests --skip fsdTests
@@ -90,13 +97,13 @@ test-all: export FS_EVERYTHING = 1
 test-all: test
 
 # The same segment scripts to the kernel and to the engine: docs/linux-differences.md.
-differential: dependencies
+differential: testable dependencies
 	$(SWIFT) build --build-tests
 	FS_DIFFERENTIAL=1 $(SWIFT) test --skip-build --filter FSStackTests.DifferentialTests
 
 # 1 GB in both directions and both roles, IPv4 and IPv6, over a link that loses, delays, duplicates and
 # reorders. `make test` does the same with less.
-interoperation: dependencies products
+interoperation: testable dependencies products
 	$(SWIFT) build --build-tests
 	FS_BUILD_DIR="$(CURDIR)/build" FS_INTEROPERATION_BYTES=1000000000 \
 	  FS_INTEROPERATION_WEATHER=everything $(SWIFT) test --skip-build --filter Interoperation
