@@ -19,8 +19,11 @@ extension Integration {
       try runModel("unconnected-model", family, connections: 1)
     }
 
+    /// The program begins a new connection with every 40th step.
     private func compare(_ seed: Int, steps: Int) throws {
-      try runModel("calls-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
+      try runModel(
+        "calls-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"],
+        connections: (steps + 39) / 40)
     }
   }
 }

@@ -1,6 +1,16 @@
 import Laboratory
 import Testing
 
+/// Accepts one connection, listens no more, and echoes what comes.
+private let echoOfOne = """
+  import socket, sys
+  listener = socket.create_server(("", int(sys.argv[1])))
+  connection, _ = listener.accept()
+  listener.close()
+  while block := connection.recv(4096):
+      connection.sendall(block)
+  """
+
 extension Integration {
   /// What is not an accelerated flow stays with the kernel, on the same interface and address.
   @Suite(.network()) struct Coexistence {
@@ -14,6 +24,7 @@ extension Integration {
           NginxOptions(port: 8_080, root: network.content.directory), preloaded: false)
         defer { plain.stop() }
         try accelerated.waitForAcceleration()
+        let opens = try network.server.daemon?.statistics().sum("passive_opens") ?? 0
         let load = try network.peer.start([
           "wrk", "-t1", "-c20", "-d4s", accelerated.url(network.front, .ipv4, "1024.bin"),
         ])
@@ -26,6 +37,9 @@ extension Integration {
         }
         #expect(load.wait(seconds: 10) == .exited(0))
         #expect(WrkReport(load.output).isClean, "\(load.output)")
+        if let daemon = network.server.daemon {
+          #expect(try daemon.statistics().sum("passive_opens") - opens >= 20)
+        }
       }
     }
 
@@ -46,8 +60,42 @@ extension Integration {
       }
     }
 
-    /// A connection that existed before the application with the same port was preloaded, and one
-    /// that the kernel opens from a port of the engines' range, are left alone.
+    /// A connection that existed before the application that accepts from the engines on the same port.
+    @Test func connectionOlderThanTheListener() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let older = try network.server.start(["python3", "-c", echoOfOne, "80"])
+        defer {
+          older.terminate()
+          network.laboratory.discard(older)
+        }
+        let listens = try waitUntil(seconds: 10) {
+          try network.server.listeningPorts().contains(80)
+        }
+        try #require(listens, "\(older.errorOutput)")
+        let connection = try network.peer.connect(to: network.front.address4, port: 80)
+        func echoes(_ text: String) throws -> Bool {
+          try connection.send(Array(text.utf8))
+          return try connection.receive() == Array(text.utf8)
+        }
+        #expect(try echoes("before"))
+        let server = try network.server.startNginx(
+          NginxOptions(root: network.content.directory), preloaded: true)
+        defer { server.stop() }
+        try server.waitForAcceleration()
+        #expect(try echoes("while the engines accept"))
+        try network.expectAcceptance {
+          try network.fetchByThousand(from: server, .ipv4)
+          return 1_000
+        }
+        #expect(try echoes("after connections of the engines"))
+        try connection.finish()
+        #expect(try connection.receiveAll().isEmpty)
+        #expect(older.wait(seconds: 5) == .exited(0))
+      }
+    }
+
+    /// Many connections of a program that is not preloaded.
     @Test func kernelClientsOnTheSameHostWork() throws {
       let network = try Network.running()
       try network.expectNoLeak {

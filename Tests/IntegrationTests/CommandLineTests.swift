@@ -107,11 +107,12 @@ extension Integration {
       let server = try network.server.startNginx(
         NginxOptions(root: network.content.directory), preloaded: true)
       defer { server.stop() }
-      let page = network.laboratory.directory + "/gathered"
-      try network.peer.run([
-        "curl", "-sS", "--fail", "-o", page, server.url(network.front, .ipv4, "1024.bin"),
-      ])
-      #expect(try network.laboratory.hashes(of: [page]) == [network.content.items[2].hash])
+      try server.waitForAcceleration()
+      let item = network.content.items[2]
+      try network.expectAcceleration(ofBytes: item.size) {
+        try network.download(
+          from: server.url(network.front, .ipv4), on: network.peer, items: [item])
+      }
       network.server.daemon?.kill()
       #expect(try attributes() == ["200000", "1"])
       try network.startDaemon()

@@ -61,6 +61,24 @@ extension Network {
     #expect(kernel["InSegs"] == 0, "segments the kernel received", sourceLocation: sourceLocation)
   }
 
+  /// Runs `body`, which tells how many connections it has made to preloaded programs of the server, and checks
+  /// that the engines accepted as many and the kernel none.
+  func expectAcceptance(
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Int
+  ) throws {
+    let before = try server.daemon?.statistics()
+    let kernelBefore = try server.kernelCounters()
+    let connections = try body()
+    guard let daemon = server.daemon, let before else { return }
+    let accepted = try daemon.statistics().sum("passive_opens") - before.sum("passive_opens")
+    let kernel = try server.kernelCounters().since(kernelBefore)
+    #expect(
+      accepted >= connections, "connections the engines accepted", sourceLocation: sourceLocation)
+    #expect(
+      kernel["PassiveOpens"] == 0, "connections the kernel accepted",
+      sourceLocation: sourceLocation)
+  }
+
   /// Runs `body` and checks that the daemon then holds what it held before.
   func expectNoLeak(
     sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void

@@ -8,13 +8,13 @@ extension Integration {
     /// what setsockopt and getsockopt answer, and lists the differences that are meant to be.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func answersAsTheKernelDoes(_ family: AddressFamily) throws {
-      try runModel("options-model", family)
+      try runModel("options-model", family, connections: 4)
     }
 
     /// What the options do: low-water marks, lingering, urgent data, room to send, TCP_INFO.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func streamsBehaveAsTheKernels(_ family: AddressFamily) throws {
-      try runModel("stream-model", family)
+      try runModel("stream-model", family, connections: 18)
     }
   }
 }

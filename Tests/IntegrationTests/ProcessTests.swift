@@ -39,13 +39,13 @@ extension Integration {
     /// kernel on the same interfaces.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func answersAsTheKernelDoes(_ family: AddressFamily) throws {
-      try runModel("process-model", family, connections: 10)
+      try runModel("process-model", family, connections: 89)
     }
 
     /// Descriptors that are closed while threads block in them.
     @Test(arguments: [AddressFamily.ipv4, .ipv6])
     func closesAsTheKernelDoes(_ family: AddressFamily) throws {
-      try runModel("closing-model", family, connections: 10)
+      try runModel("closing-model", family, connections: 13)
     }
 
     /// The peers send, and close their side, while their connections change hands.

@@ -20,9 +20,10 @@ func compile(_ name: String, into directory: String) throws -> String {
 }
 
 /// Runs a model: a program of Tests/Programs that compares what calls answer with the kernel, on the same
-/// interface and with the same peer. At least `connections` of its connections have to be accelerated.
+/// interface and with the same peer. The engines have to accept `connections`, which is what it makes, or,
+/// where chance decides, the least.
 func runModel(
-  _ name: String, _ family: AddressFamily = .ipv4, _ options: [String] = [], connections: Int = 1
+  _ name: String, _ family: AddressFamily = .ipv4, _ options: [String] = [], connections: Int
 ) throws {
   let network = try Network.running()
   let directory = ([name, "\(family)"] + options).joined(separator: "-")

@@ -18,13 +18,16 @@ extension Integration {
       try compare(seed, steps: 4000)
     }
 
+    /// The program begins with five connections, and some steps, by chance one in fifty, make another.
     private func compare(_ seed: Int, steps: Int) throws {
-      try runModel("epoll-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"])
+      try runModel(
+        "epoll-model", .ipv4, ["--seed", "\(seed)", "--steps", "\(steps)"],
+        connections: 5 + steps / 100)
     }
 
     /// Scenes that random operations do not meet: a set in a set whose events are taken one at a time, threads
     /// beside those that poll a set, a handler that forks in a wait.
-    @Test func setsInScenes() throws { try runModel("nesting-model") }
+    @Test func setsInScenes() throws { try runModel("nesting-model", connections: 4) }
 
     /// An echo server in every style of waiting; a connection that stands still ends it.
     @Test(arguments: ["shared", "sets", "edge", "handover", "poll", "select", "blocking"])
@@ -34,11 +37,18 @@ extension Integration {
         "readiness-echo", into: try network.laboratory.makeDirectory("echo-\(mode)"))
       try network.expectNoLeak {
         for once in [[], ["--once"]] {
-          _ = try network.server.run(
-            [
-              echo, "--mode", mode, "--address", network.front.address4, "--netns",
-              network.peer.name, "--seconds", "2",
-            ] + once, preloaded: Network.hasDaemon)
+          try network.expectAcceptance {
+            let output = try network.server.run(
+              [
+                echo, "--mode", mode, "--address", network.front.address4, "--netns",
+                network.peer.name, "--connections", "16", "--seconds", "2",
+              ] + once, preloaded: Network.hasDaemon)
+            // "readiness-echo MODE: NUMBER messages"; with --once each has a connection of its own.
+            let words = output.split(separator: " ")
+            let messages = try #require(words.dropLast().last.flatMap { Int($0) }, "\(output)")
+            #expect(messages >= 16, "\(output)")
+            return once.isEmpty ? 16 : messages
+          }
         }
       }
     }
