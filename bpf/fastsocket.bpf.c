@@ -207,9 +207,17 @@ static __always_inline bool kernel_has(struct xdp_md *ctx, const struct flow *fl
   return listening || state != BPF_TCP_LISTEN;
 }
 
-// `opening`: the packet is a SYN without ACK. Out of line, as every kind of packet comes here.
-static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, bool opening,
+// What a packet has to do with the beginning of a connection.
+enum beginning {
+  NONE,
+  OPENS,    // SYN without ACK
+  ANSWERS,  // SYN with ACK
+};
+
+// Out of line, as every kind of packet comes here.
+static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, enum beginning beginning,
                              __u32 redirected) {
+  bool opening = beginning == OPENS;
   __u32 port = bpf_ntohs(flow->local_port);
   __u32 flags = ports[flow->ipv4 ? port : 65536 + port];
   if (!flags)
@@ -229,9 +237,9 @@ static __noinline int decide(struct xdp_md *ctx, const struct flow *flow, bool o
     if ((flags & DRAINING) && opening)
       return pass(PASSED_DRAINING);
   } else if (flags & ACTIVE) {
-    // No listener of ours is here, so one of the kernel's is as much its own as a connection. Who listens since
-    // the daemon has looked is found by the SYN, which is rare, and asked about from then on.
-    if (((flags & ACTIVE_KERNEL_FLOWS) || opening) && kernel_has(ctx, flow, true, opening)) {
+    // No listener of ours is here, so one of the kernel's is as much its own as a connection. What it has
+    // since the daemon has looked is found by the first packet of a connection, and asked about from then on.
+    if (((flags & ACTIVE_KERNEL_FLOWS) || beginning != NONE) && kernel_has(ctx, flow, true, opening)) {
       if (!(flags & ACTIVE_KERNEL_FLOWS))
         ports[flow->ipv4 ? port : 65536 + port] |= ACTIVE_KERNEL_FLOWS;
       return pass(PASSED_KERNEL_FLOW);
@@ -251,7 +259,8 @@ static __always_inline int tcp(struct xdp_md *ctx, struct flow *flow, const stru
     return pass(PASSED_MALFORMED);
   flow->local_port = header->dest;
   flow->remote_port = header->source;
-  return decide(ctx, flow, header->syn && !header->ack, REDIRECTED_TCP);
+  enum beginning beginning = !header->syn ? NONE : header->ack ? ANSWERS : OPENS;
+  return decide(ctx, flow, beginning, REDIRECTED_TCP);
 }
 
 // The first fragment of a larger packet, of which only the ports are certain to be there. If the flow is
@@ -263,7 +272,7 @@ static __always_inline int first_fragment(struct xdp_md *ctx, struct flow *flow,
     return pass(PASSED_MALFORMED);
   flow->remote_port = ports_at[0];
   flow->local_port = ports_at[1];
-  return decide(ctx, flow, false, REDIRECTED_TCP);
+  return decide(ctx, flow, NONE, REDIRECTED_TCP);
 }
 
 // An ICMP error quotes a packet that this host sent: its source is local. Only the ports of the
@@ -274,7 +283,7 @@ static __always_inline int quoted_ports(struct xdp_md *ctx, struct flow *flow,
     return pass(PASSED_MALFORMED);
   flow->local_port = ports_at[0];
   flow->remote_port = ports_at[1];
-  return decide(ctx, flow, false, REDIRECTED_ICMP);
+  return decide(ctx, flow, NONE, REDIRECTED_ICMP);
 }
 
 static __always_inline int icmp4(struct xdp_md *ctx, const struct icmp_header *header,

@@ -117,5 +117,26 @@ extension Integration {
         try network.peer.connect(to: network.front.address4, port: 81)
       }
     }
+
+    /// A connection of the kernel from a port of the range that the engines open theirs from: the answer to its SYN
+    /// shows that it is there.
+    @Test func kernelClientOnAPortOfTheEngines() throws {
+      let network = try Network.running()
+      try network.expectNoLeak {
+        let server = try network.peer.startNginx(
+          NginxOptions(root: network.content.directory), preloaded: false)
+        defer { server.stop() }
+        let item = network.content.items[2]
+        let page = network.laboratory.directory + "/from-a-port-of-the-engines"
+        let before = try network.server.kernelCounters()
+        try network.server.run([
+          "curl", "-sS", "--fail", "--max-time", "20", "--local-port", "40000", "-o", page,
+          server.url(network.peerEnd, .ipv4, item.name),
+        ])
+        #expect(try network.laboratory.hashes(of: [page]) == [item.hash])
+        let kernel = try network.server.kernelCounters().since(before)
+        #expect(kernel["ActiveOpens"] == 1)
+      }
+    }
   }
 }
