@@ -6,11 +6,9 @@ extension Round {
   /// A bulk transfer to or from a client on the kernel's TCP: over a virtual link that is faster than one on
   /// an AF_XDP socket, which would be the limit.
   func transferByKernel() throws -> Measurement {
-    let start = ContinuousClock.now
-    let before = try MachineTime.read()
-    let (megabytes, seconds) = try transfer(seconds: options.seconds)
-    let spent = try MachineTime.read().since(before)
-    let elapsed = (ContinuousClock.now - start) / .seconds(1)
+    let ((megabytes, seconds), spent, elapsed) = try timed {
+      try transfer(seconds: options.seconds)
+    }
     var result = Measurement(scenario: scenario.name, tier: testbed.tier, carrier: carrier)
     result.rate = megabytes * 8 / seconds
     note(
@@ -67,18 +65,27 @@ extension Round {
     _ tool: String, _ command: [String], _ rate: (String) -> Double?
   ) throws -> CrossCheck {
     let runs = try (0..<Self.crossCheckRuns).map { _ in
-      let start = ContinuousClock.now
-      let before = try MachineTime.read()
-      let text = try testbed.client.run(command, core: Testbed.clientCore)
-      let busy = try MachineTime.read().since(before).busy
-      let elapsed = (ContinuousClock.now - start) / .seconds(1)
+      let (text, spent, elapsed) = try timed {
+        try testbed.client.run(command, core: Testbed.clientCore)
+      }
       guard let rate = rate(text) else { throw LaboratoryError("\(tool) says \(text)") }
       return CrossCheck(
         scenario: scenario.name, tier: testbed.tier, carrier: carrier, tool: tool, rate: rate,
-        serverLoad: busy[Testbed.serverCore] / elapsed,
-        clientLoad: busy[Testbed.clientCore] / elapsed)
+        serverLoad: spent.busy[Testbed.serverCore] / elapsed,
+        clientLoad: spent.busy[Testbed.clientCore] / elapsed)
     }
     return runs.sorted { $0.rate < $1.rate }[runs.count / 2]
+  }
+
+  /// What a client says, and what the processors have done meanwhile, in how many seconds.
+  private func timed<Result>(
+    _ client: () throws -> Result
+  ) throws -> (Result, spent: MachineTime, seconds: Double) {
+    let start = ContinuousClock.now
+    let before = try MachineTime.read()
+    let result = try client()
+    let spent = try MachineTime.read().since(before)
+    return (result, spent, (ContinuousClock.now - start) / .seconds(1))
   }
 
   /// Of which the one with the median rate counts.

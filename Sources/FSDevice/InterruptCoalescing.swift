@@ -18,8 +18,7 @@ extension NetworkInterface {
   /// How long packets gather now, in microseconds, whoever has told the kernel so; 0: not at all.
   public var coalescedMicroseconds: Int {
     func number(_ file: String) -> Int {
-      let text = try? TextFile.read("\(pollDirectory)/\(file)")
-      return text.flatMap { Int($0.split(separator: "\n").first ?? "") } ?? 0
+      (try? TextFile.readLine("\(pollDirectory)/\(file)")).flatMap { Int($0) } ?? 0
     }
     return number("napi_defer_hard_irqs") > 0 ? number("gro_flush_timeout") / 1000 : 0
   }

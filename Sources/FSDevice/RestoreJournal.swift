@@ -59,7 +59,7 @@ public final class RestoreJournal: @unchecked Sendable {
 
   /// Writes a line into a file of /proc or /sys, recording the one that was there.
   func replaceFile(_ path: String, with line: String) throws(DeviceError) {
-    let present = try TextFile.read(path).split(separator: "\n").first.map(String.init) ?? ""
+    let present = try TextFile.readLine(path)
     guard present != line else { return }
     try record(.file(path: path, text: present))
     try TextFile.write(line + "\n", to: path)

@@ -19,6 +19,11 @@ enum TextFile {
     }
   }
 
+  /// The first line of a file of /proc or /sys, empty if there is none.
+  static func readLine(_ path: String) throws(DeviceError) -> String {
+    try read(path).split(separator: "\n").first.map(String.init) ?? ""
+  }
+
   /// Replaces the contents, in one write as /proc wants it. Makes the file if it is missing.
   static func write(_ text: String, to path: String) throws(DeviceError) {
     let file = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)

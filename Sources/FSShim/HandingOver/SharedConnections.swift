@@ -57,9 +57,10 @@ public func fs_descriptor_leaves(_ fd: Int32) {
   }
 }
 
-/// dup2 of a connection in a child made by vfork, also to its own number if the program is to have it there. The child asks for the kernel's socket as a forked one
-/// would, over a connection to the daemon of its own; nothing in the memory, which is the parent's,
-/// changes. The parent learns of it as of any child's use.
+/// dup2 of a connection in a child made by vfork, also to its own number if the program is to have it
+/// there. The child asks for the kernel's socket as a forked one would, over a connection to the daemon of
+/// its own; nothing in the memory, which is the parent's, changes. The parent learns of it as of any
+/// child's use.
 @c @implementation
 public func fs_vfork_dup3(_ fd: Int32, _ to: Int32, _ flags: Int32) -> Int64 {
   let entry = DescriptorEntry.of(fd)

@@ -138,8 +138,7 @@ public func fs_getpeername(
 private func isOver(_ fd: Int32) -> Bool {
   let hasFinished = withConnection(fd) { socket, channel in
     channel.drain()
-    let flags = socket.pointee.flags
-    return flags.contains(.peerFinished) && flags.contains(.writeShut) ? 1 : 0
+    return socket.pointee.flags.contains(.bothFinished) ? 1 : 0
   }
   var report = ConnectionReport()
   return hasFinished == 1 && inquire(fd, &report) && report.state == TCP_CLOSE

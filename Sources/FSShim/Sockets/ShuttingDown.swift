@@ -13,9 +13,7 @@ public func fs_shutdown(_ fd: Int32, _ how: Int32) -> Int64 {
   return withConnection(fd) { socket, channel in
     channel.drain()
     if socket.pointee.state == .connecting, channel.endAttempt(of: socket) { return 0 }
-    let ended =
-      socket.pointee.flags.contains(.peerFinished) && socket.pointee.flags.contains(.writeShut)
-    guard socket.pointee.state == .connected, !ended else {
+    guard socket.pointee.state == .connected, !socket.pointee.flags.contains(.bothFinished) else {
       channel.notifyOfOwn(socket, 0)
       return failure(ENOTCONN)
     }

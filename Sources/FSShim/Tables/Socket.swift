@@ -103,6 +103,8 @@ struct SocketFlags {
 
   /// What an accepted connection begins with.
   static var accepted: Self { placeholder.union(wasConnected).union(connectReported) }
+  /// Both sides have finished.
+  static var bothFinished: Self { peerFinished.union(writeShut) }
   /// Nothing can be sent or received any more.
   static var bothShut: Self { readShut.union(writeShut) }
   /// The kernel's socket is not as new.

@@ -25,9 +25,7 @@ struct ListeningSocket: Equatable, Sendable {
     guard option(descriptor, SOL_SOCKET, SO_TYPE) == Int32(SOCK_STREAM.rawValue),
       option(descriptor, SOL_SOCKET, SO_PROTOCOL) == Int32(IPPROTO_TCP)
     else { return .failure(ErrnoValue(EPROTOTYPE)) }
-    guard option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1 else {
-      return .failure(ErrnoValue(EINVAL))
-    }
+    guard isListening(descriptor) else { return .failure(ErrnoValue(EINVAL)) }
     guard sharesNetwork(descriptor, with: own) else { return .failure(ErrnoValue(EOPNOTSUPP)) }
     guard let cookie = wideOption(descriptor, SO_COOKIE) else {
       return .failure(ErrnoValue(errno))
@@ -47,6 +45,11 @@ struct ListeningSocket: Equatable, Sendable {
       ListeningSocket(
         address: address, port: port, ipv6Only: ipv6Only, cookie: cookie,
         options: options(of: descriptor)))
+  }
+
+  /// Whether a descriptor is that of a socket that listens.
+  static func isListening(_ descriptor: Int32) -> Bool {
+    option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1
   }
 
   /// Whether the kernel would give the socket what arrives at the daemon's interfaces. In a network namespace of

@@ -66,7 +66,9 @@ final class PathDirectory {
   }
 
   /// Answers to applications are void: a listener within this host has come or gone.
-  func loopbackChanged() {
+  func loopbackChanged() { voidAnswers() }
+
+  private func voidAnswers() {
     generation &+= 1
     for engine in engines { engine.advanceRouteGeneration() }
   }
@@ -181,10 +183,7 @@ final class PathDirectory {
     let forgotten = entries.sorted { $0.value.request < $1.value.request }
       .prefix(max(Self.limit / 8, count)).map(\.key)
     for destination in forgotten { entries[destination] = nil }
-    generation &+= 1
-    for engine in engines {
-      engine.removePaths(forgotten)
-      engine.advanceRouteGeneration()
-    }
+    for engine in engines { engine.removePaths(forgotten) }
+    voidAnswers()
   }
 }

@@ -6,7 +6,7 @@ import FSStack
 final class ActivePorts {
   private let devices: [ManagedDevice]
   private let engines: [EngineThread]
-  private let range: ClosedRange<UInt16>
+  let range: ClosedRange<UInt16>
   private var isCareful = true
   private var kernelPorts: Set<UInt16> = []
 

@@ -105,10 +105,10 @@ extension Daemon {
         "no more engines, because \(limit), and each needs one of its own on every interface")
     }
     let tracked = TextFile.read("/proc/sys/net/netfilter/nf_conntrack_count")
-    if let tracked, tracked != "0\n" {
+    if let tracked, tracked != "0\n", let range = activePorts?.range {
       lines.append(
         "connections are tracked: if this host translates addresses (NAT), it must not choose ports "
-          + "36864-57343, which are the engines' now")
+          + "\(range.lowerBound)-\(range.upperBound), which are the engines' now")
     }
     return lines
   }

@@ -25,7 +25,7 @@ enum ForeignDescriptors {
     }
     if mayStart, startThread(number) { return }
     // One that listens does not linger, and must not outlive its application.
-    if isListening(number) {
+    if ListeningSocket.isListening(number) {
       Glibc.close(number)
     } else {
       state.withLock { $0.waiting.append(number) }
@@ -34,12 +34,6 @@ enum ForeignDescriptors {
 
   /// Whether all are closed.
   static var isIdle: Bool { state.withLock { $0.threads == 0 } }
-
-  private static func isListening(_ number: Int32) -> Bool {
-    var value: Int32 = 0
-    var length = socklen_t(MemoryLayout<Int32>.size)
-    return unsafe getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value == 1
-  }
 
   private static func startThread(_ number: Int32) -> Bool {
     var attributes = pthread_attr_t()
