@@ -86,7 +86,7 @@ public enum CommandKind: UInt8, Sendable {
   case option
   /// No further connections of this listener for this channel, until `resume`.
   case pause
-  /// Connections of this listener again.
+  /// Connections of this listener again; with `CommandFlags.once` one at a time.
   case resume
   /// An accepted connection that no one took: give it to another acceptor. The slot is the
   /// engine's again.
@@ -111,6 +111,9 @@ public enum CommandFlags {
   public static let shutWrite: UInt8 = 8
   /// With `send`: the last byte is urgent (MSG_OOB).
   public static let urgent: UInt8 = 16
+  /// With `resume`: pause again with the next connection, if the listener has other acceptors. The application is
+  /// at work on one connection until it asks for the next; `EventFlags.paused` tells it to ask.
+  public static let once: UInt8 = 32
 }
 
 /// What the engine tells the application. 64 bytes, one cache line.
@@ -237,4 +240,6 @@ public enum EventFlags {
   /// that have been taken over; of what was sent later nothing is, nor acknowledged: it has to be
   /// written to the kernel's socket. Nothing but `released`, after `close`, follows.
   public static let moved: UInt8 = 32
+  /// No further connections of the listener for this channel, as after `CommandKind.pause`. Only with `accepted`.
+  public static let paused: UInt8 = 64
 }

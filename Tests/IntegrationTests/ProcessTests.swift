@@ -32,6 +32,35 @@ private let executingServer = """
       connection.close()
   """
 
+/// A server of several processes and threads, each of which is at work on one connection at a time: it echoes, until
+/// it has echoed a q.
+private let blockingServer = """
+  import ctypes, os, select, signal, socket, sys, threading
+  port, processes, threads, waiting = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+  listener = socket.create_server(("", port), backlog=128)
+  listener.setblocking(waiting == "accept")
+  poll = select.poll()
+  poll.register(listener, select.POLLIN)
+  def work():
+      while True:
+          try:
+              if waiting == "poll": poll.poll()
+              connection, _ = listener.accept()
+          except BlockingIOError:
+              continue
+          connection.setblocking(True)
+          with connection:
+              while byte := connection.recv(1):
+                  connection.sendall(byte)
+                  if byte == b"q": break
+  for _ in range(processes):
+      if os.fork() == 0:
+          ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+          for _ in range(threads - 1): threading.Thread(target=work).start()
+          work()
+  signal.pause()
+  """
+
 extension Integration {
   /// Connections and listeners that several processes have.
   @Suite(.network()) struct Processes {
@@ -55,6 +84,51 @@ extension Integration {
 
     @Test(arguments: ["preloaded", "plain"]) func programsRunByAServer(_ kind: String) throws {
       try exchangeLines(["python3", "-c", executingServer, "7001", kind], port: 7001)
+    }
+
+    /// Who is at work on a connection gets no other while somebody else waits for one, and whoever is done first takes
+    /// the next, as if all waited in one queue.
+    @Test(arguments: [(7002, "accept", 3, 1), (7003, "poll", 3, 1), (7004, "accept", 2, 2)])
+    func busyProcessesGetNoConnections(
+      _ port: Int, _ waiting: String, _ processes: Int, _ threads: Int
+    ) throws {
+      let network = try Network.running()
+      let server = try network.server.start(
+        ["python3", "-c", blockingServer, "\(port)", "\(processes)", "\(threads)", waiting],
+        preloaded: true)
+      defer { network.laboratory.discard(server) }
+      let isReady = try waitUntil(seconds: 10) {
+        Network.hasDaemon
+          ? try acceptors(network, port: port).count == processes
+          : try network.server.listeningPorts().contains(port)
+      }
+      try #require(isReady, "\(server.errorOutput)")
+      func connect() throws -> TCPStream {
+        try network.peer.connect(to: network.front.address4, port: port)
+      }
+      func ask(_ stream: TCPStream, _ text: String) throws -> String {
+        try stream.send(Array(text.utf8))
+        return String(decoding: try stream.receive(), as: UTF8.self)
+      }
+      var busy: [TCPStream] = []
+      func occupy() throws {
+        busy.append(try connect())
+        #expect(try ask(busy[busy.count - 1], "w") == "w")
+      }
+      for _ in 1..<processes * threads { try occupy() }
+      for _ in 0..<5 {
+        let short = try (0..<12).map { _ in try connect() }
+        for stream in short { try stream.send([UInt8(ascii: "q")]) }
+        for stream in short { #expect(try stream.receiveAll() == [UInt8(ascii: "q")]) }
+      }
+      try occupy()
+      for victim in [1, 0] {
+        let waiting = try connect()
+        #expect(try ask(busy.remove(at: victim), "q") == "q")
+        #expect(try ask(waiting, "q") == "q")
+        try occupy()
+      }
+      for stream in busy { #expect(try ask(stream, "q") == "q") }
     }
 
     /// Each connection is answered by a process of its own; the engine accepts them all.

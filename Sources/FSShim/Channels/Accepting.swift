@@ -15,6 +15,11 @@ extension UnsafeMutablePointer<Channel> {
     pointee.acceptWatermark = max(pointee.acceptWatermark, event.slot + 1)
     pointee.chunks.freeAll(on: &slot.pointee.sent)
     let record = ListenerTable.record(of: event.listener)
+    if record >= 0, event.flags & EventFlags.paused != 0,
+      (pointee.queues + Int(record)).pointee.takesOne
+    {
+      (pointee.queues + Int(record)).pointee.isPaused = true
+    }
     // One that the engine has sent before it knew that nobody watches the listener here any more is for
     // others.
     guard record >= 0, !isLeft(record), let index = takeSocket() else {
@@ -98,12 +103,7 @@ extension UnsafeMutablePointer<Channel> {
   func withdraw(from record: Int32) {
     let queue = pointee.queues + Int(record)
     guard queue.pointee.isJoined else { return }
-    if !queue.pointee.isPaused {
-      queue.pointee.isPaused = true
-      var command = Command(.pause)
-      command.length = ListenerTable.at(record).pointee.number
-      send(command)
-    }
+    pause(record)
     // Also if that was said earlier: what the engine had sent before it knew may still be on its way.
     _ = waitUntilTaken()
     drain()
@@ -169,12 +169,12 @@ func queueLength(_ record: Int32, _ channel: Int32) -> UInt32 {
 }
 
 /// A link or a waiting thread begins to watch a listener: its connections shall come to the calling
-/// thread's channel, which is answered; -1 if they come from the kernel alone.
-func listenerWatched(_ index: Int32) -> Int32 {
+/// thread's channel, which is answered; -1 if they come from the kernel alone. One that polls gets one at a time.
+func listenerWatched(_ index: Int32, isPolling: Bool = false) -> Int32 {
   let record = socketAt(index).pointee.listener
   guard record >= 0 else { return -1 }
   let own = threadChannel()
-  if own >= 0, resume(record, own) {
+  if own >= 0, resume(record, own, isPolling: isPolling) {
     ListenerTable.addWatchers(record, 1)
     return own
   }
@@ -188,7 +188,7 @@ func listenerWatched(_ index: Int32) -> Int32 {
   let joined = ListenerTable.join(record, channel)
   Lock.release(lock)
   ListenerTable.addWatchers(record, 1)
-  guard joined, resume(record, channel) else { return -1 }
+  guard joined, resume(record, channel, isPolling: isPolling) else { return -1 }
   listenerJoined(index, channel)
   acceptInvitations()
   return channel
@@ -200,16 +200,30 @@ func listenerPolled(_ index: Int32) {
   let record = socketAt(index).pointee.listener
   guard record >= 0 else { return }
   let listener = ListenerTable.at(record)
-  if listener.pointee.watchers > 0, ListenerTable.isJoined(record) { return }
+  if listener.pointee.watchers > 0, ListenerTable.isJoined(record) { return wantNext(record) }
   // Without a daemon this is asked again and again.
   if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return }
-  let channel = listenerWatched(index)
+  let channel = listenerWatched(index, isPolling: true)
   if channel >= 0 {
     listener.pointee.polled = channel
   } else {
     ListenerTable.addWatchers(record, -1)
     listener.pointee.retryAt = monotonicNow() + 1_000_000_000
   }
+}
+
+/// Who polls or accepts without an epoll set is at work on one connection until it looks for the next: meanwhile
+/// connections are for other processes, as if they waited in one queue. This is a look for the next. Call it when
+/// the thread is counted as waiting, or when others are.
+func wantNext(_ record: Int32) {
+  let channel = ListenerTable.at(record).pointee.polled
+  guard channel >= 0 else { return }
+  let pointer = ChannelTable.at(channel)
+  guard Lock.acquire(pointer.lockWord) else { return }
+  defer { Lock.release(pointer.lockWord) }
+  let queue = pointer.pointee.queues + Int(record)
+  guard pointer.isOpen, queue.pointee.isJoined, queue.pointee.watchers > 0 else { return }
+  pointer.want(record, once: queue.pointee.watchers == 1)
 }
 
 /// The process has forked: perhaps it is now the child that accepts. Listeners that nobody watches at
@@ -249,19 +263,14 @@ func reattachListener(_ index: Int32) {
 }
 
 /// Counts another watcher of a listener that the channel has joined; false if it has not.
-private func resume(_ record: Int32, _ channel: Int32) -> Bool {
+private func resume(_ record: Int32, _ channel: Int32, isPolling: Bool = false) -> Bool {
   let pointer = ChannelTable.at(channel)
   guard Lock.acquire(pointer.lockWord) else { return false }
   defer { Lock.release(pointer.lockWord) }
   let queue = pointer.pointee.queues + Int(record)
   guard pointer.isOpen, queue.pointee.isJoined else { return false }
   queue.pointee.watchers += 1
-  guard queue.pointee.isPaused else { return true }
-  queue.pointee.isPaused = false
-  var command = Command(.resume)
-  command.length = ListenerTable.at(record).pointee.number
-  pointer.send(command)
-  pointer.publish()
+  pointer.want(record, once: isPolling && queue.pointee.watchers == 1)
   return true
 }
 
@@ -295,17 +304,37 @@ extension UnsafeMutablePointer<Channel> {
     for position in 0..<pointee.leavingCount {
       let record = pointee.leaving[position]
       let queue = pointee.queues + Int(record)
-      guard queue.pointee.watchers == 0, queue.pointee.isJoined, !queue.pointee.isPaused else {
-        continue
-      }
-      queue.pointee.isPaused = true
-      var command = Command(.pause)
-      command.length = ListenerTable.at(record).pointee.number
-      send(command)
+      guard queue.pointee.watchers == 0, queue.pointee.isJoined, pause(record) else { continue }
       drain()
       handBackAll(record)
     }
     pointee.leavingCount = 0
+    publish()
+  }
+
+  /// Has the engine bring no more connections of a listener; false if it has been told. The lock is held.
+  @discardableResult
+  private func pause(_ record: Int32) -> Bool {
+    let queue = pointee.queues + Int(record)
+    // Of those that come one at a time the engine may say later that it has paused.
+    guard !queue.pointee.isPaused || queue.pointee.takesOne else { return false }
+    queue.pointee.isPaused = true
+    queue.pointee.takesOne = false
+    var command = Command(.pause)
+    command.length = ListenerTable.at(record).pointee.number
+    send(command)
+    return true
+  }
+
+  /// Has the engine bring connections of a listener, or only the next, if it does not yet. The lock is held.
+  fileprivate func want(_ record: Int32, once: Bool) {
+    let queue = pointee.queues + Int(record)
+    guard queue.pointee.isPaused || queue.pointee.takesOne != once else { return }
+    queue.pointee.isPaused = false
+    queue.pointee.takesOne = once
+    var command = Command(.resume, flags: once ? CommandFlags.once : 0)
+    command.length = ListenerTable.at(record).pointee.number
+    send(command)
     publish()
   }
 }

@@ -21,6 +21,8 @@ struct AcceptQueue {
   var isJoined: Bool
   /// ... and then that it takes none for now.
   var isPaused: Bool
+  /// It takes one at a time.
+  var takesOne: Bool
 }
 
 /// A channel as this process sees it: the shared memory, the slots and the chunks, and what it keeps

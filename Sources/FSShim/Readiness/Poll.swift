@@ -178,6 +178,7 @@ private struct Poll {
       } else if hasKernelSide {
         withOwnKernelSide(i) {
           memory.waits(number, for: $0)
+          listenerPolled($0)
         } set: {
           memory.beginNesting($0)
         }

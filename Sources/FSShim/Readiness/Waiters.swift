@@ -160,6 +160,7 @@ func waitForSocket(_ socket: Int32, fd: inout Int32, events: UInt32, deadline: U
   while true {
     // Closed, or the kernel's by now.
     if socketIndex(fd) != socket { return 0 }
+    memory.waits(number, for: socket)
     var channels = ChannelBits()
     if isListener {
       channels.insert(watching: socket)
@@ -170,7 +171,6 @@ func waitForSocket(_ socket: Int32, fd: inout Int32, events: UInt32, deadline: U
     channels.forEach {
       waiter.pointee.registrations.add($0, to: waiter.pointee.descriptor, exclusive: true)
     }
-    memory.waits(number, for: socket)
     var result: Int32 = 0
     if channels.beginWaiting() && socketReadiness(socket) & wanted == 0
       && socketIndex(fd) == socket && !hasMoved(socket)

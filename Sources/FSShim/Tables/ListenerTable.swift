@@ -129,6 +129,7 @@ enum ListenerTable {
     message.channel = ChannelTable.at(channel).pointee.number
     // Before the answer, because connections may come before it.
     queue.pointee.isPaused = false
+    queue.pointee.takesOne = false
     queue.pointee.isJoined = true
     at(index).pointee.channels[Int(channel) / 64] |= 1 << UInt64(channel % 64)
     var reply = ControlConnection.Reply()

@@ -125,6 +125,7 @@ extension Engine {
     // The daemon may just have removed it.
     guard let acceptor = listeners.find(command.length, channel) else { return }
     listeners.acceptors[acceptor].isPaused = pauses
+    listeners.acceptors[acceptor].takesOne = !pauses && command.flags & CommandFlags.once != 0
     if !pauses { assignPending(listeners.acceptors[acceptor].endpoint, now: now) }
   }
 

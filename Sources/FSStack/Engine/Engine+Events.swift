@@ -152,6 +152,10 @@ extension Engine {
     event.remotePort = connection.flow.remotePort
     event.maximumSegmentSize = UInt16(clamping: connections[id].segmentSize)
     connections[id].flags.insert(.announced)
+    if connections[id].flags.contains(.reportPaused) {
+      event.flags |= EventFlags.paused
+      connections[id].flags.remove(.reportPaused)
+    }
   }
 
   private func reportConnected(_ id: ConnectionID, _ event: inout Event) {

@@ -116,6 +116,7 @@ extension Engine {
     connections[id].slot = slot
     connections[id].ownedSince = now
     channels[acceptor.channel].connectionCount += 1
+    if listeners.pauseAfterOne(acceptorID) { connections[id].flags.insert(.reportPaused) }
     markDirty(id)
     return true
   }

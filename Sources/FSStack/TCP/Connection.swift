@@ -76,6 +76,8 @@ struct ConnectionFlags: OptionSet, BitwiseCopyable {
   static let moved = Self(rawValue: 1 << 32)
   /// The application must be told so.
   static let reportMoved = Self(rawValue: 1 << 33)
+  /// Its acceptor has been paused with it: the application is told so when it is told of the connection.
+  static let reportPaused = Self(rawValue: 1 << 34)
 }
 
 /// What the retransmission timer is set for.

@@ -80,6 +80,8 @@ struct Acceptor {
   /// Its thread runs on another engine's core: used when no local acceptor is active.
   var isRemote: Bool
   var isPaused: Bool
+  /// It is paused with each connection that it takes, if there are other acceptors.
+  var takesOne = false
 }
 
 /// The local listen table: what this engine accepts, and who takes it. Each engine has its own.
@@ -269,6 +271,14 @@ struct ListenTable {
     let chosen = local ?? remote
     if let chosen { rotate(chosen, in: id) }
     return chosen
+  }
+
+  /// An acceptor has taken a connection. True: it is paused now.
+  func pauseAfterOne(_ id: AcceptorID) -> Bool {
+    let list = endpoints[acceptors[id].endpoint].acceptors
+    guard acceptors[id].takesOne, list.first != list.last else { return false }
+    acceptors[id].isPaused = true
+    return true
   }
 
   /// Busy acceptors after which nobody is looked for who waits.

@@ -98,6 +98,37 @@ import Testing
     #expect(counters.listenLookupsLocal == 4 && counters.listenLookupsGlobal == 1)
   }
 
+  /// Who takes one at a time gets the next when he asks for it, if there are others; alone he gets them all.
+  @Test func oneAtATime() {
+    func paused(_ application: TestApplication) -> Int {
+      application.accepted.count { $0.endpoint.flags & EventFlags.paused != 0 }
+    }
+    let pair = ScriptedPair(backlog: 100)
+    let engine = pair.simulation.a.engines[0]
+    pair.server.takeOne(1)
+    pair.simulation.run(for: .milliseconds(1))
+    for index in 0..<3 { ScriptedPeer(pair.simulation, port: 2000 + UInt16(index)).open() }
+    #expect(pair.server.accepted.count == 3 && paused(pair.server) == 0)
+    let second = TestApplication(on: engine)
+    second.listen(port: 80, now: pair.simulation.now)
+    second.takeOne(1)
+    pair.simulation.run(for: .milliseconds(1))
+    for index in 0..<5 { ScriptedPeer(pair.simulation, port: 3000 + UInt16(index)).open() }
+    #expect(pair.server.accepted.count == 4 && paused(pair.server) == 1)
+    #expect(second.accepted.count == 1 && paused(second) == 1)
+    second.takeOne(1)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(second.accepted.map(\.endpoint.remotePort).last == 3002)
+    #expect(second.accepted.count == 2 && paused(second) == 2)
+    // As many as there are, from here on.
+    pair.server.pause(1, false)
+    pair.simulation.run(for: .milliseconds(1))
+    #expect(pair.server.accepted.map(\.endpoint.remotePort).suffix(2) == [3003, 3004])
+    #expect(paused(pair.server) == 1)
+    ScriptedPeer(pair.simulation, port: 4000).open()
+    #expect(pair.server.accepted.count == 7)
+  }
+
   /// A channel without free slots is passed over.
   @Test func slotsRunOut() {
     let pair = ScriptedPair(backlog: 100)

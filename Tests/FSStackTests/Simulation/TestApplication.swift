@@ -150,7 +150,14 @@ final class TestApplication {
 
   /// Stops or resumes accepting.
   func pause(_ number: UInt32, _ pauses: Bool) {
-    var command = Command(pauses ? .pause : .resume)
+    submit(Command(pauses ? .pause : .resume), number)
+  }
+
+  /// Accepts one connection.
+  func takeOne(_ number: UInt32) { submit(Command(.resume, flags: CommandFlags.once), number) }
+
+  private func submit(_ command: Command, _ number: UInt32) {
+    var command = command
     command.length = number
     submit(command)
     publish()
