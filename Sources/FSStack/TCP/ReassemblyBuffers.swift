@@ -121,10 +121,10 @@ struct ReassemblyBuffers {
   /// The buffer for a sequence number; a new one if there is none. Nil when there is no room.
   private func buffer(of queue: ReassemblyQueueID, at sequence: SequenceNumber) -> ReassemblyID? {
     if let id = find(queue, sequence) { return id }
-    if queues[queue].count >= perConnection || buffers.count == buffers.capacity {
-      guard prune(queue, behind: sequence) else { return nil }
-    }
     let number = sequence.value >> Self.shift
+    if queues[queue].count >= perConnection || buffers.count == buffers.capacity {
+      guard prune(queue, behind: sequence) || takeFromOther(queue, number) else { return nil }
+    }
     guard let id = buffers.allocate(Buffer(queue: queue, number: number)) else { return nil }
     index.insert(hash(queue, number), id.raw)
     links.append(id, to: &queues[queue].buffers)
@@ -139,9 +139,25 @@ struct ReassemblyBuffers {
     let last = queues[queue].buffers.last
     guard last != .none else { return false }
     guard SequenceNumber(buffers[last].number << Self.shift) > sequence else { return false }
-    free(last)
-    queues[queue].blockCount = 0
+    freeLast(of: queue)
     return true
+  }
+
+  /// When all buffers are in use a connection that has fewer than another takes the most recent of that one's. Which
+  /// other is left to chance: whoever has many is met often, so that nobody keeps the rest out with tiny segments
+  /// on many connections.
+  private func takeFromOther(_ queue: ReassemblyQueueID, _ number: UInt32) -> Bool {
+    guard buffers.count == buffers.capacity else { return false }
+    let met = ReassemblyID(raw: UInt32(hash(queue, number) % UInt64(buffers.capacity)))
+    let owner = buffers[met].queue
+    guard queues[owner].count > queues[queue].count + 1 else { return false }
+    freeLast(of: owner)
+    return true
+  }
+
+  private func freeLast(of queue: ReassemblyQueueID) {
+    free(queues[queue].buffers.last)
+    queues[queue].blockCount = 0
   }
 
   private func fill(_ id: ReassemblyID, at offset: Int, _ bytes: UnsafeRawBufferPointer) {

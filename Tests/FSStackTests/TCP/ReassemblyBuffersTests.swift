@@ -123,6 +123,36 @@ import Testing
     #expect(buffers.count == 0 && queue == .none)
   }
 
+  /// When many connections with tiny segments ahead of gaps have all buffers, one with fewer gets them from those: not
+  /// each time, but soon.
+  @Test func takesFromWhoHasMany() {
+    let buffers = ReassemblyBuffers(
+      capacity: 1024, queues: 33, secret: Secret(words: (1, 2, 3, 4)))
+    defer { buffers.deallocate() }
+    var queues = [ReassemblyQueueID](repeating: .none, count: 33)
+    for index in 0..<32 {
+      for position in 1...40 {
+        insert(buffers, position * 2048..<position * 2048 + 1, &queues[index])
+      }
+    }
+    #expect(buffers.count == 1024)
+    var complete = 0
+    for position in 1...20 {
+      let range = position * 2048..<position * 2048 + 1000
+      if insert(buffers, range, &queues[32]).isComplete { complete += 1 }
+    }
+    #expect(complete >= 10 && buffers.count(of: queues[32]) == complete && buffers.count == 1024)
+    // What it took is queued no more, and reported no more; the rest is as it was.
+    for index in 0..<32 {
+      let kept = (1...40).count {
+        contiguous(buffers, queues[index], SequenceNumber(0), from: $0 * 2048) > $0 * 2048
+      }
+      #expect(kept == buffers.count(of: queues[index]))
+    }
+    for index in queues.indices { buffers.removeAll(&queues[index]) }
+    #expect(buffers.count == 0)
+  }
+
   /// A connection has so many buffers; a segment that is nearer takes the place of the last, and what
   /// was reported is forgotten, because it may be gone.
   @Test func prunesWhatIsFarther() {
