@@ -39,7 +39,8 @@ enum JournalEntry: Equatable {
     if case .rule = self { true } else { false }
   }
 
-  init?(line: Substring) {
+  /// Reads a line; nil if it is none of these. `root` is as for `RestoreJournal`.
+  init?(line: Substring, root: String = "") {
     let words = line.split(separator: " ").map(String.init)
     let numbers = words.map { Int($0) }
     switch (words.first, words.count) {
@@ -58,7 +59,7 @@ enum JournalEntry: Equatable {
       guard let rule = Self.rule(words) else { return nil }
       self = .rule(interface: words[1], rule)
     case ("file", 3):
-      guard Self.mayRestore(words[1]) else { return nil }
+      guard Self.mayRestore(words[1], root) else { return nil }
       self = .file(path: words[1], text: words[2])
     default: return nil
     }
@@ -76,11 +77,11 @@ enum JournalEntry: Equatable {
   }
 
   /// Only what this project changes: whoever can write the journal shall not write everywhere.
-  private static func mayRestore(_ path: String) -> Bool {
+  private static func mayRestore(_ path: String, _ root: String) -> Bool {
     guard !path.contains("..") else { return false }
     let ofInterface = ["/xps_cpus", "/gro_flush_timeout", "/napi_defer_hard_irqs"]
-    return path.hasSuffix("/smp_affinity_list") && path.contains("/proc/irq/")
-      || path.contains("/sys/class/net/") && ofInterface.contains(where: path.hasSuffix)
+    return path.hasSuffix("/smp_affinity_list") && path.hasPrefix("\(root)/proc/irq/")
+      || path.hasPrefix("\(root)/sys/class/net/") && ofInterface.contains(where: path.hasSuffix)
   }
 
   /// Changes it back. With an interface what was changed on it is gone, too.

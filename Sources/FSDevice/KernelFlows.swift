@@ -29,7 +29,7 @@ public enum KernelFlows {
     let socket = try NetlinkSocket(protocol: NETLINK_SOCK_DIAG, subject: "the kernel's sockets")
     var result = Count()
     for family in [AF_INET, AF_INET6] {
-      for message in try socket.request(request(family: UInt8(family), range)) {
+      for message in try socket.request(request(family: UInt8(family), range, states: .max)) {
         // struct inet_diag_msg: family, state, timer, retrans, then the ports in network order.
         let port = UInt16(bigEndian: message.body.load(4, as: UInt16.self))
         guard range.contains(port) else { continue }
@@ -45,19 +45,35 @@ public enum KernelFlows {
     return result
   }
 
+  /// The cookies (SO_COOKIE) of the sockets that listen. Of a list that changes while it is read one may be missing.
+  public static func listeningCookies() throws(DeviceError) -> Set<UInt64> {
+    let socket = try NetlinkSocket(protocol: NETLINK_SOCK_DIAG, subject: "the kernel's sockets")
+    var cookies: Set<UInt64> = []
+    for family in [AF_INET, AF_INET6] {
+      let request = request(family: UInt8(family), 0...UInt16.max, states: 1 << UInt32(listen))
+      for message in try socket.request(request) {
+        // In struct inet_diag_sockid, behind ports, addresses and interface: the lower half first.
+        cookies.insert(
+          UInt64(message.body.load(44, as: UInt32.self))
+            | UInt64(message.body.load(48, as: UInt32.self)) << 32)
+      }
+    }
+    return cookies
+  }
+
   // From <linux/tcp.h>, where they stand in an enumeration of the kernel.
   private static let timeWait = 6
   private static let closed = 7
   private static let listen = 10
 
-  /// A dump of all states that the kernel itself filters by port: it may have very many sockets.
+  /// A dump of some states, a bit for each, that the kernel itself filters by port: it may have very many sockets.
   private static func request(
-    family: UInt8, _ range: ClosedRange<UInt16>
+    family: UInt8, _ range: ClosedRange<UInt16>, states: UInt32
   ) -> NetlinkRequest {
     // struct inet_diag_req_v2: family, protocol, extensions, padding, states, then the identity of
     // one socket, which a dump does not use.
     let fixedPart =
-      [family, UInt8(IPPROTO_TCP), 0, 0] + UInt32.max.nativeBytes
+      [family, UInt8(IPPROTO_TCP), 0, 0] + states.nativeBytes
       + [UInt8](repeating: 0, count: MemoryLayout<inet_diag_sockid>.size)
     var request = NetlinkRequest(
       type: Int32(SOCK_DIAG_BY_FAMILY), flags: NLM_F_DUMP, fixedPart: fixedPart)

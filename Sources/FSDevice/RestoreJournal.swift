@@ -8,13 +8,15 @@ import Glibc
 /// does no harm.
 public final class RestoreJournal: @unchecked Sendable {
   private let path: String
+  private let root: String
   private let transport: any EthtoolTransport
   private var entries: [JournalEntry] = []
 
   /// Creates a journal in the file at `path`. The file of an earlier daemon stays as it is until
-  /// `undoStale`.
-  public init(path: String, transport: any EthtoolTransport = KernelEthtool()) {
+  /// `undoStale`. `root` is put before /proc and /sys: tests have trees of other machines.
+  public init(path: String, root: String = "", transport: any EthtoolTransport = KernelEthtool()) {
     self.path = path
+    self.root = root
     self.transport = transport
   }
 
@@ -22,7 +24,7 @@ public final class RestoreJournal: @unchecked Sendable {
   public func undoStale() throws(DeviceError) -> [String] {
     guard unsafe access(path, F_OK) == 0 else { return [] }
     let lines = try TextFile.read(path).split(separator: "\n")
-    let stale = lines.compactMap { JournalEntry(line: $0) }
+    let stale = lines.compactMap { JournalEntry(line: $0, root: root) }
     let rules = stale.count(where: \.isRule)
     var sentences = stale.filter { !$0.isRule }.map {
       "undid what an earlier daemon left: \($0.line)"
@@ -48,9 +50,8 @@ public final class RestoreJournal: @unchecked Sendable {
   /// Notes changes that are about to be made, in this order.
   func record(_ new: [JournalEntry]) throws(DeviceError) {
     entries += new
-    let text = entries.map { $0.line + "\n" }.joined()
     do throws(DeviceError) {
-      try TextFile.write(text, to: path)
+      try save()
     } catch {
       entries.removeLast(new.count)
       throw error
@@ -69,7 +70,11 @@ public final class RestoreJournal: @unchecked Sendable {
   func withdraw(_ count: Int) {
     entries.removeLast(count)
     // What stays in the file meanwhile is undone for nothing, which does no harm.
-    try? TextFile.write(entries.map { $0.line + "\n" }.joined(), to: path)
+    try? save()
+  }
+
+  private func save() throws(DeviceError) {
+    try TextFile.replace(path, with: entries.map { $0.line + "\n" }.joined())
   }
 
   private func undo(_ entries: [JournalEntry]) -> [String] {

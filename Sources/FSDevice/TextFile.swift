@@ -1,9 +1,9 @@
 import Glibc
 
 /// Small files, those of /proc above all, read and written whole.
-enum TextFile {
+package enum TextFile {
   /// What the file holds.
-  static func read(_ path: String) throws(DeviceError) -> String {
+  package static func read(_ path: String) throws(DeviceError) -> String {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw .last("open", path) }
     defer { close(file) }
@@ -20,7 +20,7 @@ enum TextFile {
   }
 
   /// The first line of a file of /proc or /sys, empty if there is none.
-  static func readLine(_ path: String) throws(DeviceError) -> String {
+  package static func readLine(_ path: String) throws(DeviceError) -> String {
     try read(path).split(separator: "\n").first.map(String.init) ?? ""
   }
 
@@ -34,5 +34,13 @@ enum TextFile {
       unsafe Glibc.write(file, buffer.baseAddress, buffer.count)
     }
     guard count == bytes.count else { throw .last("write", path) }
+  }
+
+  /// Replaces the contents so that a reader finds the old ones or the new ones, whenever the writer ends or the
+  /// disk is full. Not for /proc and /sys.
+  static func replace(_ path: String, with text: String) throws(DeviceError) {
+    let new = path + ".new"
+    try write(text, to: new)
+    guard unsafe rename(new, path) == 0 else { throw .last("rename", new) }
   }
 }

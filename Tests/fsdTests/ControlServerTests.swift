@@ -145,6 +145,34 @@ extension Serially {
       #expect(try client.ask(.unlisten) { $0.listener = number }?.message.status == ENOENT)
     }
 
+    /// Of a close by a system call that the library does not see nobody tells.
+    @Test func listenerGoesWithItsSocket() throws {
+      let server = try TestServer()
+      let listeners = server.server.services.listeners
+      let client = try server.connect()
+      _ = try client.ask(.hello)
+      var both: [Descriptor?] = [try listeningSocket().socket, try listeningSocket().socket]
+      var numbers: [UInt32] = []
+      for socket in both {
+        let socket = try #require(socket)
+        let reply = try client.ask(.listen, descriptors: [socket])
+        numbers.append(try #require(reply?.message.listener))
+      }
+      func look() throws { listeners.forgetClosed(cookies: try KernelFlows.listeningCookies()) }
+      for _ in 0..<3 { try look() }
+      #expect(listeners.listeners.count == 2)
+      both[0] = nil
+      waitForForeignDescriptors()
+      try look()
+      #expect(listeners.listeners.count == 2, "one may be missing in a list once")
+      try look()
+      #expect(Array(listeners.listeners.keys) == [numbers[1]])
+      #expect(Array(server.engines[0].listeners.keys) == [numbers[1]])
+      #expect(server.steering.ports.values.count { $0 == .draining } == 1)
+      #expect(try client.ask(.unlisten) { $0.listener = numbers[0] }?.message.status == ENOENT)
+      #expect(try client.ask(.unlisten) { $0.listener = numbers[1] }?.message.status == 0)
+    }
+
     @Test func unmanagedAddressStaysWithTheKernel() throws {
       let server = try TestServer()
       let client = try server.connect()

@@ -73,6 +73,7 @@ extension Serially {
       #expect(server.server.handOvers.forOwners == 1)
       #expect(try owner.ask(.adopt, port: 1)?.message.status == ENOENT)
       #expect(try owner.ask(.adopt, port: 2)?.message.status == ENOENT)
+      #expect(server.made.ports == [80], "the kernel gets nothing on the port of another's")
       #expect(try owner.ask(.adopt, port: 2) { $0.engine = 1 }?.message.status == ENOENT)
       #expect(try owner.ask(.adopt, port: 2) { $0.engine = 2 }?.message.status == EINVAL)
       #expect(try owner.ask(.surrender, port: 2) { $0.engine = .max }?.message.status == EINVAL)

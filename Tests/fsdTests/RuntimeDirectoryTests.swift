@@ -67,6 +67,31 @@ extension Serially {
       ) { try RuntimeDirectory.make("/nowhere/run") }
     }
 
+    /// Root believes nothing that others can have put there.
+    @Test func directoryOfOthersIsRefused() throws {
+      let directory = try TemporaryDirectory()
+      let path = directory.path + "/run"
+      let words =
+        "the runtime directory \(path) must be root's or one's own, and writable by nobody else"
+      #expect(try RuntimeDirectory.make(path))
+      for mode: mode_t in [0o775, 0o777, 0o1777] {
+        chmod(path, mode)
+        #expect(throws: Failure(words)) { try RuntimeDirectory.make(path) }
+      }
+      chmod(path, 0o755)
+      #expect(try !RuntimeDirectory.make(path))
+      try #require(chown(path, 65534, 65534) == 0)
+      #expect(throws: Failure(words)) { try RuntimeDirectory.make(path) }
+      rmdir(path)
+      for target in ["/run", "/nowhere"] {
+        try #require(symlink(target, path) == 0)
+        #expect(throws: Failure("the runtime directory \(path) is no directory")) {
+          try RuntimeDirectory.make(path)
+        }
+        unlink(path)
+      }
+    }
+
     @Test func pathsAreAbsoluteAndShortEnough() throws {
       #expect(try RuntimePaths(option: "/tmp/x//").directory == "/tmp/x")
       #expect(try RuntimePaths(option: "x").directory.hasPrefix("/"))

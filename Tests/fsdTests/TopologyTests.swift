@@ -111,7 +111,9 @@ import Testing
 
   // MARK: Interrupts and transmit queues
 
-  private func journal() -> RestoreJournal { RestoreJournal(path: journalPath) }
+  private func journal(_ machine: RecordedMachine) -> RestoreJournal {
+    RestoreJournal(path: journalPath, root: machine.root)
+  }
   private let journalPath = NSTemporaryDirectory() + "fsd-journal-\(UUID().uuidString)"
 
   /// Each queue's interrupt goes to its engine's processor and that processor sends through the queue; at
@@ -121,7 +123,7 @@ import Testing
     let affinity = QueueAffinity(interface: "eth1", root: machine.root)
     #expect(
       affinity.interrupts().map { [$0.interrupt, $0.queue] } == (0..<12).map { [110 + $0, $0] })
-    let journal = journal()
+    let journal = journal(machine)
     let bound = affinity.bind(processors: Array(36..<48), journal: journal)
     #expect(bound == QueueAffinity.Result(interrupts: 12, transmitQueues: 12))
     #expect(try machine.text("/proc/irq/113/smp_affinity_list") == "39")
@@ -136,9 +138,9 @@ import Testing
     #expect(journal.undo() == [])
     #expect(try isRestored())
 
-    _ = affinity.bind(processors: Array(36..<48), journal: self.journal())
+    _ = affinity.bind(processors: Array(36..<48), journal: self.journal(machine))
     #expect(try !isRestored())
-    let sentences = try self.journal().undoStale()
+    let sentences = try self.journal(machine).undoStale()
     #expect(sentences.count == 24)
     #expect(try isRestored())
   }
@@ -147,7 +149,7 @@ import Testing
     let machine = try RecordedMachine("small-virtual-machine")
     let affinity = QueueAffinity(interface: "eth0", root: machine.root)
     #expect(affinity.interrupts().map { [$0.interrupt, $0.queue] } == [[38, 0], [39, 0]])
-    let journal = journal()
+    let journal = journal(machine)
     let bound = affinity.bind(processors: [1], journal: journal)
     #expect(bound == QueueAffinity.Result(interrupts: 2, transmitQueues: 0))
     #expect(try machine.text("/proc/irq/39/smp_affinity_list") == "1")
@@ -172,9 +174,29 @@ import Testing
   @Test func journalWritesNowhereElse() {
     for line in [
       "file /etc/passwd x", "file /proc/irq/../../etc/smp_affinity_list 1", "file /proc/irq/1 1",
+      "file /tmp/proc/irq/1/smp_affinity_list 1", "file /tmp/sys/class/net/eth0/xps_cpus 1",
       "file /tmp/xps_cpus 1", "file /tmp/gro_flush_timeout 1", "file /proc/irq/7/smp_affinity_list",
     ] { #expect(JournalEntry(line: Substring(line)) == nil, "\(line)") }
     let entry = JournalEntry.file(path: "/proc/irq/7/smp_affinity_list", text: "0-47")
     #expect(JournalEntry(line: Substring(entry.line)) == entry)
+  }
+
+  /// Whatever becomes of a daemon while it writes the journal, what it has changed until then is in it.
+  @Test func journalIsReplacedWhole() throws {
+    let journal = RestoreJournal(path: journalPath)
+    let ports = JournalEntry.reservedPorts(PortSet(text: "1-2"))
+    try journal.record(ports)
+    // The next record finds no room.
+    try #require(mkdir(journalPath + ".new", 0o755) == 0)
+    defer { rmdir(journalPath + ".new") }
+    #expect(throws: DeviceError.self) {
+      try journal.record(.channels(interface: "eth0", count: 4))
+    }
+    #expect(try TextFile.read(journalPath) == ports.line + "\n")
+    rmdir(journalPath + ".new")
+    try journal.record(.channels(interface: "eth0", count: 2))
+    #expect(try TextFile.read(journalPath) == ports.line + "\nchannels eth0 2\n")
+    #expect(access(journalPath + ".new", F_OK) != 0)
+    unlink(journalPath)
   }
 }

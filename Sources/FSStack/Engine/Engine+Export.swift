@@ -34,6 +34,15 @@ extension Engine {
     counters.commands += UInt64(service(channel, now: now))
   }
 
+  /// Whether a claim is on a connection.
+  public func isClaimed(_ flow: FlowAddress, by claims: [ExportClaim]) -> Bool {
+    claimed(Flow(flow), claims) != nil
+  }
+
+  private func claimed(_ flow: Flow, _ claims: [ExportClaim]) -> ConnectionID? {
+    find(flow, hash: secret.hash(flow)).flatMap { isClaimed($0, claims) ? $0 : nil }
+  }
+
   /// Gives a connection up: it is described, forgotten, and its application told that it has moved.
   ///
   /// For a second, segments that are still under way to here are dropped without an answer; the peer
@@ -46,12 +55,10 @@ extension Engine {
   ) -> Result<ExportedConnection, ExportRefusal> {
     let flow = Flow(flow)
     let hash = secret.hash(flow)
-    guard let candidate = find(flow, hash: hash), isClaimed(candidate, claims) else {
-      return .failure(.unknown)
-    }
+    guard let candidate = claimed(flow, claims) else { return .failure(.unknown) }
     // What the application has already written or read belongs to what is handed over.
     catchUp(connections[candidate].channel, now: now)
-    guard let id = find(flow, hash: hash), isClaimed(id, claims) else { return .failure(.unknown) }
+    guard let id = claimed(flow, claims) else { return .failure(.unknown) }
     guard connections[id].state >= .established else { return .failure(.opening) }
     guard connections[id].interface == loopback else { return .success(giveUp(id, hash, now: now)) }
     guard let end = otherEnd(of: flow, now: now), find(flow, hash: hash) == id else {

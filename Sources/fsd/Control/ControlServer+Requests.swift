@@ -1,3 +1,4 @@
+import FSDevice
 import FSRing
 import FSStack
 import Glibc
@@ -180,8 +181,8 @@ extension ControlServer {
 
   /// As listen(2): a negative backlog is as good as a very large one, and somaxconn limits both.
   private static func backlog(_ argument: UInt32) -> Int {
-    let text = TextFile.read("/proc/sys/net/core/somaxconn")?.split(separator: "\n").first ?? ""
-    return min(Int(argument), Int(text) ?? 4096)
+    let limit = (try? TextFile.readLine("/proc/sys/net/core/somaxconn")).flatMap { Int($0) }
+    return min(Int(argument), limit ?? 4096)
   }
 
   private func join(

@@ -20,6 +20,8 @@ protocol EngineControl: AnyObject {
 
   /// Carries out what the channel's application has asked for until now.
   func catchUp(_ channel: ChannelID)
+  /// Whether one of the claims is on a connection.
+  func isClaimed(_ flow: FlowAddress, by claims: [Engine.ExportClaim]) -> Bool
   /// Gives a connection up, if one of the claims is on it.
   func exportConnection(
     _ flow: FlowAddress, _ claims: [Engine.ExportClaim]

@@ -163,12 +163,14 @@ extension ControlServer {
     _ flow: FlowAddress, _ message: ControlMessage, _ claims: [Engine.ExportClaim],
     except requester: ControlConnection
   ) -> Result<Moved, ErrnoValue> {
-    guard !claims.isEmpty else { return .failure(ErrnoValue(ENOENT)) }
+    let engine = services.engines[Int(message.engine)]
+    // Who has none of it must not have the kernel asked about each packet.
+    guard engine.isClaimed(flow, by: claims) else { return .failure(ErrnoValue(ENOENT)) }
     // First, so that no segment comes to an engine that has forgotten the connection.
     services.listeners.ports.expectKernelFlow(onPort: flow.localPort)
     services.expectKernelFlow(flow)
     let exported: ExportedConnection
-    switch services.engines[Int(message.engine)].exportConnection(flow, claims) {
+    switch engine.exportConnection(flow, claims) {
     case .success(let connection): exported = connection
     case .failure(.unknown): return .failure(ErrnoValue(ENOENT))
     case .failure(.opening): return .failure(ErrnoValue(EINPROGRESS))

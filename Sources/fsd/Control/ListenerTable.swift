@@ -54,6 +54,8 @@ final class ListenerTable {
   private var numbers: [UInt64: UInt32] = [:]
   private var nextNumber: UInt32 = 1
   private var invitations = InvitationBook()
+  /// Listeners whose sockets were not found the last time.
+  private var missed: Set<UInt32> = []
 
   init(engines: [any EngineControl], steering: any PortSteering) {
     self.engines = engines
@@ -165,6 +167,19 @@ final class ListenerTable {
   func processGone(_ process: ProcessNumber) {
     for number in listeners.keys.sorted() { _ = unlisten(process, number) }
     invitations.forget(process)
+  }
+
+  /// Forgets the listeners whose sockets are closed: of a close that the library does not see, by io_uring for
+  /// one, nobody tells. `cookies` are those of all sockets that listen, but that one may be missing; never twice.
+  func forgetClosed(cookies: Set<UInt64>) {
+    let closed = Set(
+      listeners.values.filter { !cookies.contains($0.cookie) }.map(\.description.number))
+    for number in closed.intersection(missed).sorted() {
+      guard let listener = listeners[number] else { continue }
+      Log.note("port \(listener.description.port): the listening socket is closed")
+      remove(listener)
+    }
+    missed = closed
   }
 
   private func remove(_ listener: Listener) {

@@ -1,4 +1,5 @@
 import CLinux
+import FSDevice
 import FSStack
 import Glibc
 
@@ -76,8 +77,7 @@ struct ListeningSocket: Equatable, Sendable {
   }
 
   private static var usualConnectRetries: Int32 {
-    let text = TextFile.read("/proc/sys/net/ipv4/tcp_syn_retries")
-    return text?.split(separator: "\n").first.flatMap { Int32($0) } ?? 6
+    (try? TextFile.readLine("/proc/sys/net/ipv4/tcp_syn_retries")).flatMap { Int32($0) } ?? 6
   }
 
   private static func option(_ descriptor: Int32, _ level: Int32, _ name: Int32) -> Int32? {

@@ -40,7 +40,7 @@ extension Daemon {
     }
   }
 
-  /// Seconds between two looks for kernel sockets among the active ports, and at the cards.
+  /// Seconds between two looks for kernel sockets among the active ports, for closed listeners, and at the cards.
   private static let reviewPeriod: UInt64 = 10
 
   private func tick() {
@@ -49,7 +49,17 @@ extension Daemon {
     server?.tick()
     guard ticks % Self.reviewPeriod == 0 else { return }
     activePorts?.review()
+    forgetClosedListeners()
     if steering?.needsReview == true { steering?.review(engines) }
+  }
+
+  private func forgetClosedListeners() {
+    guard let listeners = server?.services.listeners, !listeners.listeners.isEmpty else { return }
+    do throws(DeviceError) {
+      listeners.forgetClosed(cookies: try KernelFlows.listeningCookies())
+    } catch {
+      Log.note("whether listening sockets are open is not known: \(error)")
+    }
   }
 
   private func statistics() -> JSON {
@@ -104,8 +114,8 @@ extension Daemon {
       lines.append(
         "no more engines, because \(limit), and each needs one of its own on every interface")
     }
-    let tracked = TextFile.read("/proc/sys/net/netfilter/nf_conntrack_count")
-    if let tracked, tracked != "0\n", let range = activePorts?.range {
+    let tracked = try? TextFile.readLine("/proc/sys/net/netfilter/nf_conntrack_count")
+    if let tracked, tracked != "0", let range = activePorts?.range {
       lines.append(
         "connections are tracked: if this host translates addresses (NAT), it must not choose ports "
           + "\(range.lowerBound)-\(range.upperBound), which are the engines' now")

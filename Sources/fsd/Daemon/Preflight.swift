@@ -32,9 +32,8 @@ enum Preflight {
 
   private static func effectiveCapabilities() -> UInt64 {
     let prefix = "CapEff:"
-    let line = TextFile.read("/proc/self/status")?.split(separator: "\n").first {
-      $0.hasPrefix(prefix)
-    }
+    let status = try? TextFile.read("/proc/self/status")
+    let line = status?.split(separator: "\n").first { $0.hasPrefix(prefix) }
     let digits = line?.dropFirst(prefix.count).drop { $0 == "\t" || $0 == " " } ?? ""
     return UInt64(digits, radix: 16) ?? 0
   }

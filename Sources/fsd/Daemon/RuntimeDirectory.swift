@@ -3,7 +3,8 @@ import Glibc
 
 /// The directory of one daemon: who runs in it, and what is left of one that crashed.
 enum RuntimeDirectory {
-  /// Makes the directory if it is missing; true when it was.
+  /// Makes the directory if it is missing; true when it was. One that is there must be nobody else's: what is
+  /// found in it is believed, and written to as root.
   static func make(_ path: String) throws(Failure) -> Bool {
     if unsafe mkdir(path, 0o755) == 0 {
       // Applications of all users look for the socket in it, whatever the umask says.
@@ -11,8 +12,25 @@ enum RuntimeDirectory {
       return true
     }
     let code = errno
-    if code == EEXIST { return false }
-    throw Failure("cannot make the runtime directory \(path): \(SystemError.text(of: code))")
+    guard code == EEXIST else {
+      throw Failure("cannot make the runtime directory \(path): \(SystemError.text(of: code))")
+    }
+    try checkOwner(path)
+    return false
+  }
+
+  private static func checkOwner(_ path: String) throws(Failure) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else {
+      throw Failure("cannot use the runtime directory \(path): \(SystemError.text(of: errno))")
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw Failure("the runtime directory \(path) is no directory")
+    }
+    guard [0, geteuid()].contains(status.st_uid), status.st_mode & (S_IWGRP | S_IWOTH) == 0 else {
+      throw Failure(
+        "the runtime directory \(path) must be root's or one's own, and writable by nobody else")
+    }
   }
 
   /// The process that holds the lock, if one does. Its file alone means nothing: a crashed daemon

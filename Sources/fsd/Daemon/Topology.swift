@@ -1,3 +1,5 @@
+import FSDevice
+
 /// Which processors share a physical core, and which are near to which memory: what sysfs says.
 struct Topology: Equatable, Sendable {
   /// A processor, which is a hyper-thread where a core has several.
@@ -34,16 +36,15 @@ struct Topology: Equatable, Sendable {
   }
 
   private static func list(_ path: String) -> [Int] {
-    let text = TextFile.read(path)?.split(separator: "\n").first.map(String.init) ?? ""
-    guard case .success(let list) = CoreList.parse(text) else { return [] }
+    guard let line = try? TextFile.readLine(path), case .success(let list) = CoreList.parse(line)
+    else { return [] }
     return list.processors
   }
 
   /// The NUMA node of an interface's card; nil if it is on none.
   static func node(ofInterface name: String, root: String = "") -> Int? {
-    let text = TextFile.read("\(root)/sys/class/net/\(name)/device/numa_node")
-    let node = text.flatMap { Int($0.split(separator: "\n").first ?? "") }
-    return node.flatMap { $0 >= 0 ? $0 : nil }
+    let line = try? TextFile.readLine("\(root)/sys/class/net/\(name)/device/numa_node")
+    return line.flatMap { Int($0) }.flatMap { $0 >= 0 ? $0 : nil }
   }
 
   /// For each processor, those of its physical core, itself included.

@@ -128,6 +128,10 @@ extension EngineThread {
     perform { $0.engine.catchUp(channel, now: .current) }
   }
 
+  func isClaimed(_ flow: FlowAddress, by claims: [Engine.ExportClaim]) -> Bool {
+    perform { $0.engine.isClaimed(flow, by: claims) }
+  }
+
   func exportConnection(
     _ flow: FlowAddress, _ claims: [Engine.ExportClaim]
   ) -> Result<ExportedConnection, Engine.ExportRefusal> {

@@ -1,3 +1,4 @@
+import FSDevice
 import Glibc
 
 /// What of a process with the library fell back to the kernel: the counters that the library keeps in
@@ -20,7 +21,7 @@ struct FallbackCounters: Equatable {
   /// Reads those of a process.
   init(process: Int32) throws {
     let directory = "/proc/\(process)"
-    guard let maps = TextFile.read("\(directory)/maps"), !maps.isEmpty else {
+    guard let maps = try? TextFile.read("\(directory)/maps"), !maps.isEmpty else {
       throw Failure("process \(process) cannot be read: it is gone, or another user's")
     }
     guard let mapping = Self.library(inMaps: maps) else {

@@ -1,3 +1,4 @@
+import FSDevice
 import FSStack
 import Glibc
 
@@ -77,16 +78,12 @@ enum StatusReport {
         JSON.Member("process", .count(Int(connection.peer.process))),
         JSON.Member("user", .count(Int(connection.peer.user))),
         JSON.Member(
-          "name", .string(processName(connection.peer.process))),
+          "name",
+          .string((try? TextFile.readLine("/proc/\(connection.peer.process)/comm")) ?? "")),
         JSON.Member("channels", .array(connection.channels.map { .count($0.engine) })),
         JSON.Member("kernel_hand_overs", .count(connection.handOvers)),
       ])
     }
-  }
-
-  private static func processName(_ process: Int32) -> String {
-    let text = TextFile.read("/proc/\(process)/comm") ?? ""
-    return text.split(separator: "\n").first.map(String.init) ?? ""
   }
 
   private static func listeners(_ server: ControlServer) -> [JSON] {

@@ -48,10 +48,14 @@ final class ImitationEngine: EngineControl {
 
   func catchUp(_ channel: ChannelID) { catchUps += 1 }
 
+  func isClaimed(_ flow: FlowAddress, by claims: [Engine.ExportClaim]) -> Bool {
+    exportable[flow].map { found in claims.contains { isOn($0, found) } } ?? false
+  }
+
   func exportConnection(
     _ flow: FlowAddress, _ claims: [Engine.ExportClaim]
   ) -> Result<ExportedConnection, Engine.ExportRefusal> {
-    guard let found = exportable[flow], claims.contains(where: { isOn($0, found) }) else {
+    guard isClaimed(flow, by: claims), let found = exportable[flow] else {
       return .failure(.unknown)
     }
     exportable[flow] = nil
