@@ -35,11 +35,12 @@ struct Faults {
     try add(names, "fsd", count)
   }
 
-  /// As the generator has.
-  mutating func add(_ report: LoadReport) {
+  /// As the generator has. A proxy may reset connections to its servers, once it has their answers: HAProxy does so
+  /// where it has seen no end of them.
+  mutating func add(_ report: LoadReport, ofProxy isProxy: Bool) {
     func count(_ name: String) -> Int { Int(report.totalCounters[name] ?? 0) }
     retransmissions += count("retransmissions")
-    resets += count("resetsReceived")
+    if !isProxy { resets += count("resetsReceived") }
     let names = [
       "kickFailed", "receiveDropped", "receiveRingFull", "kickDropped",
     ]

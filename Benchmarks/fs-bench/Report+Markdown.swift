@@ -69,7 +69,8 @@ extension Report {
       their latency counts from there: what waits because the server stalls is not left out.
       - Every answer is compared byte by byte, but for the date.
       - A round is void with more than \(steal) % stolen time, with more than one segment sent again or one \
-      connection reset in a thousand operations, with overflows, failures or unanswered requests, at a fixed rate of \
+      connection reset in a thousand operations (a proxy may reset those to its servers), with overflows, failures or \
+      unanswered requests, at a fixed rate of \
       which less than 95 % is served, and (wire-like) at full load with the \
       client's core busy for more than 95 % of the time. It is then repeated, so many times as there are rounds at \
       most; what has fewer than half of its rounds has no figure. Bulk transfers overflow the link's queues and \

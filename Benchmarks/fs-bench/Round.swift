@@ -36,7 +36,7 @@ struct Round {
       measurement.idleMemory = Double(memory) / Double(scenario.idle + scenario.connections)
     }
     var faults = Faults()
-    faults.add(report)
+    faults.add(report, ofProxy: scenario.program.isProxy)
     for (host, before) in zip(hosts, countersBefore) {
       faults.add(try host.kernelCounters().since(before), on: host.label)
     }
@@ -82,7 +82,7 @@ struct Round {
     order.rate = rate
     order.size = Scenario.size
     order.path = scenario.path
-    if case .haproxy = scenario.program { order.backendPort = Scenario.backendPort }
+    if scenario.program.isProxy { order.backendPort = Scenario.backendPort }
     order.core = Testbed.clientCore
     if rate > 0 { order.spinMicroseconds = Self.fixedRateSpin }
     return order

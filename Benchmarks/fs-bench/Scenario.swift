@@ -8,6 +8,9 @@ struct Scenario {
     /// An application that does as little as possible.
     case echo(EchoMode)
 
+    /// Whether it has servers behind it, which the generator is, too.
+    var isProxy: Bool { if case .haproxy = self { true } else { false } }
+
     /// Whether it takes bytes without end.
     var takesBulk: Bool { if case .echo(.sink) = self { true } else { false } }
   }

@@ -26,12 +26,12 @@ public func fs_accept(
     let record = socket.pointee.listener
     guard record >= 0 else { return pass }
     let result = acceptNow(fd, record, socket, address, length, flags)
-    // Threads that wait already do not ask again when another has taken the one connection that came.
-    let othersWait = socket.waiters.pointee.load(ordering: .sequentiallyConsistent) != 0
-    if othersWait || result == failure(EAGAIN) { wantNext(record) }
-    guard result == failure(EAGAIN), !socket.isNonblocking else { return result }
-    // A program that waits here watches the listener with this call.
-    listenerPolled(Int32(index))
+    guard result == failure(EAGAIN), !socket.isNonblocking else {
+      // Threads that wait already do not ask again when another has taken the one connection that came.
+      let othersWait = socket.waiters.pointee.load(ordering: .sequentiallyConsistent) != 0
+      if othersWait || result == failure(EAGAIN) { wantNext(record) }
+      return result
+    }
     if limit == 0 { limit = deadline(after: socket.pointee.receiveTimeout) }
     let error = waitForSocket(Int32(index), fd: &fd, events: Ready.input, deadline: limit)
     if error != 0 { return failure(error) }
