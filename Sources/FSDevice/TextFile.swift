@@ -40,6 +40,8 @@ package enum TextFile {
   /// disk is full. Not for /proc and /sys.
   static func replace(_ path: String, with text: String) throws(DeviceError) {
     let new = path + ".new"
+    // When it has its name there is nothing to remove.
+    defer { _ = unsafe unlink(new) }
     try write(text, to: new)
     guard unsafe rename(new, path) == 0 else { throw .last("rename", new) }
   }

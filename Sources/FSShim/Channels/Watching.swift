@@ -68,12 +68,13 @@ func listenerPolled(_ index: Int32) {
   // Without a daemon this is asked again and again.
   if listener.pointee.retryAt != 0, monotonicNow() < listener.pointee.retryAt { return }
   let channel = listenerWatched(index, isPolling: true)
-  if channel >= 0 {
-    listener.pointee.polled = channel
-  } else {
+  guard channel >= 0 else {
     ListenerTable.addWatchers(record, -1)
     listener.pointee.retryAt = monotonicNow() + 1_000_000_000
+    return
   }
+  // Another thread may have done the same meanwhile.
+  if !ListenerTable.poll(record, channel) { listenerUnwatched(index, channel: channel) }
 }
 
 /// Who polls or accepts without an epoll set is at work on one connection until it looks for the next: meanwhile
@@ -170,6 +171,17 @@ extension ListenerTable {
   static func isJoined(_ record: Int32) -> Bool {
     let channels = at(record).pointee.channels
     return channels[0] | channels[1] | channels[2] | channels[3] != 0
+  }
+
+  /// Has a channel take connections for calls of accept and poll; false if there is one that does.
+  static func poll(_ record: Int32, _ channel: Int32) -> Bool {
+    let lock = processWord(.listeners)
+    guard Lock.acquire(lock) else { return true }
+    defer { Lock.release(lock) }
+    let known = at(record).pointee.polled
+    guard known < 0 || !channelIsOpen(known) else { return false }
+    at(record).pointee.polled = channel
+    return true
   }
 
   /// Counts watchers.
