@@ -99,7 +99,7 @@ extension UnsafeMutablePointer<Channel> {
   /// then the peer may have no window left.
   @inline(__always)
   private func reportAtOnce(_ socket: SocketPointer) -> UInt32 {
-    socket.pointee.options.marks == 0 ? 16_384 : min(16_384, socket.halfReceiveBuffer)
+    socket.options.marks == 0 ? 16_384 : min(16_384, socket.halfReceiveBuffer)
   }
   /// Unreported bytes of a drained queue that are worth a command of their own.
   private var reportSoon: UInt32 { 4096 }
@@ -187,8 +187,8 @@ extension UnsafeMutablePointer<Socket> {
   /// Half of what SO_RCVBUF and TCP_WINDOW_CLAMP let the window be; the former is kept doubled, as Linux has it.
   fileprivate var halfReceiveBuffer: UInt32 {
     var half = Int32.max
-    if let size = pointee.options.value(KeptOption(FS_OPTION_RCVBUF)) { half = size / 4 }
-    if let clamp = pointee.options.value(KeptOption(FS_OPTION_WINDOW_CLAMP)), clamp > 0 {
+    if let size = options.value(KeptOption(FS_OPTION_RCVBUF)) { half = size / 4 }
+    if let clamp = options.value(KeptOption(FS_OPTION_WINDOW_CLAMP)), clamp > 0 {
       half = min(half, clamp / 2)
     }
     return UInt32(max(half, 1))

@@ -133,7 +133,7 @@ extension UnsafeMutablePointer<Socket> {
   /// TCP_NOTSENT_LOWAT; nil without it. Zero is what sysctl says, which is none.
   @inline(__always)
   var unsentLowWater: UInt32? {
-    let mark = pointee.options.value(KeptOption(FS_OPTION_NOTSENT_LOWAT))
+    let mark = options.value(KeptOption(FS_OPTION_NOTSENT_LOWAT))
     guard let mark, mark != 0 else { return nil }
     return UInt32(bitPattern: mark)
   }

@@ -160,8 +160,8 @@ private func inherit(
   socket.pointee.sendLimit = listener.pointee.sendLimit
   socket.pointee.lingerSeconds = listener.pointee.lingerSeconds
   if listener.pointee.flags.contains(.linger) { socket.pointee.flags.insert(.linger) }
-  guard listener.pointee.options.marks != 0 else { return }
-  socket.pointee.options = listener.pointee.options.inherited()
+  guard listener.options.marks != 0 else { return }
+  socket.options.inherit(from: listener.options)
   channel.sendOptions(socket)
   channel.publishQuietly()
 }

@@ -27,7 +27,7 @@ func setCongestionControl(_ socket: SocketPointer, _ setting: OptionSetting) -> 
 func getCongestionControl(_ fd: Int32, _ reading: OptionReading) -> Int64 {
   var number: Int32?
   let known = withConnection(fd) { socket, _ in
-    number = socket.pointee.options.value(KeptOption(FS_OPTION_CONGESTION))
+    number = socket.options.value(KeptOption(FS_OPTION_CONGESTION))
     return 0
   }
   guard known == 0 else { return known }

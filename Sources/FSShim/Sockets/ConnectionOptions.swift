@@ -25,7 +25,7 @@ func setConnected(_ socket: SocketPointer, _ setting: OptionSetting) -> Int64 {
   if option == FS_OPTION_WINDOW_CLAMP, number == 0, socket.pointee.state != .failed {
     return failure(EINVAL)
   }
-  let known = socket.pointee.options.value(option) ?? (option.isSwitch ? 0 : nil)
+  let known = socket.options.value(option) ?? (option.isSwitch ? 0 : nil)
   socket.keep(option, number)
   // TCP_QUICKACK is a wish for the moment, also when it was set before.
   if known != number || option == FS_OPTION_QUICKACK { tellEngine(socket, option) }
@@ -78,11 +78,11 @@ private func askKernel(
   guard answer.result == 0 else { return Int64(answer.result) }
   number = answer.kept
   if option == FS_OPTION_RCVLOWAT,
-    let size = socket.pointee.options.value(KeptOption(FS_OPTION_RCVBUF))
+    let size = socket.options.value(KeptOption(FS_OPTION_RCVBUF))
   {
     number = max(min(number, size / 2), 1)
   }
-  let current = socket.pointee.options.value(option) ?? 0
+  let current = socket.options.value(option) ?? 0
   if option == FS_OPTION_TOS, current != number {
     socket.keep(KeptOption(FS_OPTION_PRIORITY), answer.priority)
   }
@@ -134,18 +134,18 @@ extension UnsafeMutablePointer<Socket> {
   func keep(_ option: KeptOption, _ number: Int32) {
     switch option.number {
     case FS_OPTION_LINGER2 where number == 0, FS_OPTION_MAXSEG where number == 0:
-      pointee.options.forget(option)
+      options.forget(option)
       return
     case FS_OPTION_SNDBUF:
       pointee.sendLimit = UInt32(max(number, 0))
     case FS_OPTION_TIMESTAMP:
-      pointee.options.forget(KeptOption(FS_OPTION_TIMESTAMPNS))
+      options.forget(KeptOption(FS_OPTION_TIMESTAMPNS))
     case FS_OPTION_TIMESTAMPNS:
-      pointee.options.forget(KeptOption(FS_OPTION_TIMESTAMP))
+      options.forget(KeptOption(FS_OPTION_TIMESTAMP))
     default:
       break
     }
-    pointee.options.set(option, number)
+    options.set(option, number)
   }
 }
 
@@ -162,7 +162,7 @@ func tellEngine(_ socket: SocketPointer, _ option: KeptOption) {
 extension UnsafeMutablePointer<Channel> {
   /// Tells the engine the options that were set before it had the connection.
   func sendOptions(_ socket: SocketPointer) {
-    socket.pointee.options.forEach { option, value in
+    socket.options.forEach { option, value in
       if option.has(FS_TO_ENGINE), value != 0 || !option.isSwitch || option == FS_OPTION_QUICKACK {
         sendOption(socket, option)
       }
@@ -173,11 +173,11 @@ extension UnsafeMutablePointer<Channel> {
     var command = Command(.option, slot: socket.pointee.slot)
     command.length = option.key
     // What was forgotten is 0: as it is by itself.
-    command.value = socket.pointee.options.value(option) ?? 0
+    command.value = socket.options.value(option) ?? 0
     // Half a buffer is for what the kernel needs beside the bytes.
     if option == FS_OPTION_RCVBUF { command.value /= 2 }
     if option == FS_OPTION_PACING_RATE {
-      let rate = socket.pointee.options.pacingRate
+      let rate = socket.options.pacingRate
       command.value = Int32(bitPattern: UInt32(clamping: rate))
       command.localLow = rate
     }

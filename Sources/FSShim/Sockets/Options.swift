@@ -131,7 +131,7 @@ private func setUndecided(_ fd: Int32, _ socket: SocketPointer, _ setting: Optio
 
 /// Hands over to the kernel's socket what was remembered of options. Calls may be repeated.
 func flushOptions(_ fd: Int32, _ socket: SocketPointer) {
-  socket.pointee.options.forEach { option, kept in
+  socket.options.forEach { option, kept in
     if option == FS_OPTION_CONGESTION || option == FS_OPTION_PACING_RATE {
       flushSpecial(option, fd, socket)
       return
@@ -157,9 +157,9 @@ func flushOptions(_ fd: Int32, _ socket: SocketPointer) {
 /// Those whose value is no integer.
 private func flushSpecial(_ option: KeptOption, _ fd: Int32, _ socket: SocketPointer) {
   if option == FS_OPTION_PACING_RATE {
-    var rate = socket.pointee.options.pacingRate
+    var rate = socket.options.pacingRate
     _ = fs_sys_setsockopt(fd, option.level, option.name, &rate, UInt32(MemoryLayout<UInt64>.size))
-  } else if let number = socket.pointee.options.value(option),
+  } else if let number = socket.options.value(option),
     let name = CongestionAlgorithm(rawValue: UInt8(truncatingIfNeeded: number))?.name
   {
     _ = fs_sys_setsockopt(

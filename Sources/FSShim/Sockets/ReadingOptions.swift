@@ -72,7 +72,7 @@ struct OptionReading {
       return structured.get(socket, self)
     }
     guard let option = KeptOption(level: level, name: name),
-      let number = socket.pointee.options.value(option)
+      let number = socket.options.value(option)
     else { return nil }
     if option == FS_OPTION_PACING_RATE { return getPacingRate(socket, self) }
     // The kernel's socket has it.
@@ -129,7 +129,7 @@ struct OptionReading {
   /// TCP_MAXSEG: what segments carry now; on a dead connection what was asked for, as in state CLOSE.
   private func maximumSegment(_ socket: SocketPointer) -> Int32 {
     if socket.pointee.state == .failed,
-      let wanted = socket.pointee.options.value(KeptOption(FS_OPTION_MAXSEG))
+      let wanted = socket.options.value(KeptOption(FS_OPTION_MAXSEG))
     {
       return wanted
     }

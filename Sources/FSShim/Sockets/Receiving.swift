@@ -60,7 +60,7 @@ public func fs_recvmsg(_ fd: Int32, _ message: UnsafeMutablePointer<msghdr>?, _ 
 /// the stream; -1 if the application does not want to know.
 private func bytesLeft(_ fd: Int32) -> Int64 {
   withConnection(fd) { socket, _ in
-    guard socket.pointee.options.isOn(FS_OPTION_INQ) else { return -1 }
+    guard socket.options.isOn(FS_OPTION_INQ) else { return -1 }
     let count = Int64(socket.pointee.received.count)
     return count == 0 && socket.pointee.flags.contains(.peerFinished) ? 1 : count
   }

@@ -84,9 +84,9 @@ func setPacingRate(_ socket: SocketPointer, _ setting: OptionSetting) -> Int64 {
   let error = setting.integer(&number)
   guard error == 0, let value = setting.value else { return error }
   if setting.length == 8 {
-    socket.pointee.options.pacingRate = value.loadUnaligned(as: UInt64.self)
+    socket.options.pacingRate = value.loadUnaligned(as: UInt64.self)
   } else {
-    socket.pointee.options.pacingRate = number == -1 ? .max : UInt64(UInt32(bitPattern: number))
+    socket.options.pacingRate = number == -1 ? .max : UInt64(UInt32(bitPattern: number))
   }
   socket.keep(KeptOption(FS_OPTION_PACING_RATE), 0)
   return 0
@@ -94,7 +94,7 @@ func setPacingRate(_ socket: SocketPointer, _ setting: OptionSetting) -> Int64 {
 
 /// Answers SO_MAX_PACING_RATE.
 func getPacingRate(_ socket: SocketPointer, _ reading: OptionReading) -> Int64 {
-  var rate = socket.pointee.options.pacingRate
+  var rate = socket.options.pacingRate
   if reading.capacity >= 8 { return reading.put(&rate, 8) }
   return reading.put(Int32(bitPattern: UInt32(clamping: rate)))
 }

@@ -7,7 +7,7 @@ import Synchronization
 extension UnsafeMutablePointer<Socket> {
   /// SO_OOBINLINE: the urgent byte is read like any other.
   @inline(__always)
-  var isUrgentInline: Bool { pointee.options.isOn(FS_OPTION_OOBINLINE) }
+  var isUrgentInline: Bool { options.isOn(FS_OPTION_OOBINLINE) }
 
   /// Bytes at the head of the queue that a read leaves out: the urgent one, if it is the next.
   @inline(__always)

@@ -21,6 +21,8 @@ enum Limits {
 /// to are mapped at their full size, and cost only what is touched.
 struct Process {
   var sockets: UnsafeMutableRawPointer
+  /// One for each socket.
+  var optionNumbers: UnsafeMutablePointer<OptionNumbers>
   /// Sockets never used begin here.
   var socketWatermark: UInt32 = 0
   var firstFreeSocket: UInt32 = .max
@@ -95,11 +97,13 @@ func processWord(_ lock: ProcessLock) -> SharedWord {
 func initializeProcess() -> Bool {
   guard !isInitialized else { return true }
   let socketBytes = UInt(Limits.sockets * SocketTable.stride)
+  let numberBytes = UInt(Limits.sockets * MemoryLayout<OptionNumbers>.stride)
   let channelBytes = UInt(Limits.channels * MemoryLayout<Channel>.stride)
   let listenerBytes = UInt(Limits.listeners * MemoryLayout<Listener>.stride)
   let routeBytes = UInt(Limits.routes * MemoryLayout<Route>.stride)
   guard let memory = fs_sys_map_private(4096 + UInt(MemoryLayout<Process>.stride)),
     let sockets = fs_sys_map_private(socketBytes),
+    let optionNumbers = fs_sys_map_private(numberBytes),
     let channels = fs_sys_map_private(channelBytes),
     let listeners = fs_sys_map_private(listenerBytes),
     let routes = fs_sys_map_private(routeBytes)
@@ -108,6 +112,7 @@ func initializeProcess() -> Bool {
   state.initialize(
     to: Process(
       sockets: sockets,
+      optionNumbers: optionNumbers.bindMemory(to: OptionNumbers.self, capacity: Limits.sockets),
       channels: channels.bindMemory(to: Channel.self, capacity: Limits.channels),
       listeners: listeners.bindMemory(to: Listener.self, capacity: Limits.listeners),
       locks: memory,

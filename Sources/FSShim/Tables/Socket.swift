@@ -174,8 +174,9 @@ struct Socket {
   var urgent = UrgentMark()
   /// SO_COOKIE; 0 until someone asks.
   var cookie: UInt64 = 0
-  /// Integer options that were set.
-  var options = SocketOptions()
+  /// For `SocketOptions`: which were set, and which of those that can be on or off are on.
+  var optionMarks: UInt64 = 0
+  var optionSwitches: UInt64 = 0
 
   /// A time-out that is over at once: Linux takes a negative one for that.
   static var noTime: UInt64 { 1 }
@@ -190,7 +191,7 @@ extension UnsafeMutablePointer<Socket> {
   /// certainly keep for a connection: Linux too calls a socket readable whose window is used up.
   @inline(__always)
   var receiveLowWater: UInt32 {
-    guard let low = pointee.options.value(KeptOption(FS_OPTION_RCVLOWAT)) else { return 1 }
+    guard let low = options.value(KeptOption(FS_OPTION_RCVLOWAT)) else { return 1 }
     return min(UInt32(max(low, 1)), 1 << 17)
   }
 

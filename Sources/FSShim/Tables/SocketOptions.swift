@@ -38,48 +38,71 @@ struct KeptOption {
   static func == (a: Self, b: Int) -> Bool { a.number == b }
 }
 
+/// The values of the options of a socket that are numbers. They stand beside the table of sockets, in memory that
+/// most sockets never touch.
+struct OptionNumbers {
+  fileprivate var numbers: InlineArray<26, Int32>
+  /// SO_MAX_PACING_RATE, bytes per second, once it was set: the one that may need 64 bits.
+  var pacingRate: UInt64
+}
+
 /// The integer options that were set on a socket. Those that were not are as on a new socket of the
 /// kernel: every descriptor of ours is one, so the kernel itself answers for them.
 struct SocketOptions {
+  fileprivate let socket: SocketPointer
+
   /// Which were set, one bit each.
-  private(set) var marks: UInt64 = 0
-  private var switches: UInt64 = 0
-  private var numbers: InlineArray<26, Int32> = InlineArray(repeating: 0)
-  /// SO_MAX_PACING_RATE, bytes per second, once it was set: the one that may need 64 bits.
-  var pacingRate: UInt64 = 0
+  @inline(__always)
+  var marks: UInt64 { socket.pointee.optionMarks }
+
+  private var values: UnsafeMutablePointer<OptionNumbers> {
+    process.pointee.optionNumbers + Int(SocketTable.index(of: socket))
+  }
+
+  /// SO_MAX_PACING_RATE, if it was set.
+  var pacingRate: UInt64 {
+    get { values.pointee.pacingRate }
+    nonmutating set { values.pointee.pacingRate = newValue }
+  }
 
   /// The value an option was set to.
   @inline(__always)
   func value(_ option: KeptOption) -> Int32? {
     guard marks >> UInt64(option.number) & 1 != 0 else { return nil }
-    if option.isSwitch { return Int32(switches >> UInt64(option.number) & 1) }
-    return numbers[option.number - FS_OPTION_SWITCHES]
+    if option.isSwitch {
+      return Int32(socket.pointee.optionSwitches >> UInt64(option.number) & 1)
+    }
+    return values.pointee.numbers[option.number - FS_OPTION_SWITCHES]
   }
 
   /// Whether an option that can be on or off was switched on.
   @inline(__always)
-  func isOn(_ number: Int) -> Bool { (marks & switches) >> UInt64(number) & 1 != 0 }
+  func isOn(_ number: Int) -> Bool {
+    (marks & socket.pointee.optionSwitches) >> UInt64(number) & 1 != 0
+  }
 
   /// Remembers the value of an option.
   @inline(__always)
-  mutating func set(_ option: KeptOption, _ value: Int32) {
+  func set(_ option: KeptOption, _ value: Int32) {
     let mark: UInt64 = 1 << UInt64(option.number)
     if !option.isSwitch {
-      numbers[option.number - FS_OPTION_SWITCHES] = value
+      values.pointee.numbers[option.number - FS_OPTION_SWITCHES] = value
     } else if value != 0 {
-      switches |= mark
+      socket.pointee.optionSwitches |= mark
     } else {
-      switches &= ~mark
+      socket.pointee.optionSwitches &= ~mark
     }
-    marks |= mark
+    socket.pointee.optionMarks |= mark
   }
 
   /// An option is as on a new socket again.
-  mutating func forget(_ option: KeptOption) { marks &= ~(1 << UInt64(option.number)) }
+  func forget(_ option: KeptOption) {
+    socket.pointee.optionMarks &= ~(1 << UInt64(option.number))
+  }
 
   /// Nothing was set.
   @inline(__always)
-  mutating func removeAll() { marks = 0 }
+  func removeAll() { socket.pointee.optionMarks = 0 }
 
   /// Calls `body` with every option that was set.
   @inline(__always)
@@ -92,12 +115,19 @@ struct SocketOptions {
     }
   }
 
-  /// What a connection has from its listener, as Linux has it.
-  func inherited() -> Self {
-    var result = self
+  /// Takes what a connection has from its listener, as Linux has it.
+  func inherit(from listener: Self) {
+    socket.pointee.optionMarks = listener.marks
+    socket.pointee.optionSwitches = listener.socket.pointee.optionSwitches
+    if marks >> UInt64(FS_OPTION_SWITCHES) != 0 { values.pointee = listener.values.pointee }
     forEach { option, _ in
-      if option.has(FS_NOT_INHERITED) { result.forget(option) }
+      if option.has(FS_NOT_INHERITED) { forget(option) }
     }
-    return result
   }
+}
+
+extension UnsafeMutablePointer<Socket> {
+  /// Integer options that were set.
+  @inline(__always)
+  var options: SocketOptions { SocketOptions(socket: self) }
 }

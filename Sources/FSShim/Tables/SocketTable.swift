@@ -59,7 +59,7 @@ enum SocketTable {
     socket.pointee.received = ReceiveQueue()
     socket.pointee.unreported = 0
     socket.pointee.sendLimit = Socket.defaultSendLimit
-    socket.pointee.options.removeAll()
+    socket.options.removeAll()
     socket.pointee.localPort = 0
     socket.pointee.remotePort = 0
     socket.pointee.localHigh = 0
