@@ -26,39 +26,43 @@ public enum KernelFlows {
 
   /// Counts those on a range of ports.
   public static func count(localPorts range: ClosedRange<UInt16>) throws(DeviceError) -> Count {
-    let socket = try NetlinkSocket(protocol: NETLINK_SOCK_DIAG, subject: "the kernel's sockets")
     var result = Count()
-    for family in [AF_INET, AF_INET6] {
-      for message in try socket.request(request(family: UInt8(family), range, states: .max)) {
-        // struct inet_diag_msg: family, state, timer, retrans, then the ports in network order.
-        let port = UInt16(bigEndian: message.body.load(4, as: UInt16.self))
-        guard range.contains(port) else { continue }
-        switch Int(message.body.load(1, as: UInt8.self)) {
-        case listen: result.listening += 1
-        case timeWait: result.timeWait += 1
-        case closed: continue
-        default: result.live += 1
-        }
-        result.ports.insert(port)
+    try forEachSocket(range, states: .max) { message in
+      // struct inet_diag_msg: family, state, timer, retrans, then the ports in network order.
+      let port = UInt16(bigEndian: message.load(4, as: UInt16.self))
+      guard range.contains(port) else { return }
+      switch Int(message.load(1, as: UInt8.self)) {
+      case listen: result.listening += 1
+      case timeWait: result.timeWait += 1
+      case closed: return
+      default: result.live += 1
       }
+      result.ports.insert(port)
     }
     return result
   }
 
   /// The cookies (SO_COOKIE) of the sockets that listen. Of a list that changes while it is read one may be missing.
   public static func listeningCookies() throws(DeviceError) -> Set<UInt64> {
-    let socket = try NetlinkSocket(protocol: NETLINK_SOCK_DIAG, subject: "the kernel's sockets")
     var cookies: Set<UInt64> = []
-    for family in [AF_INET, AF_INET6] {
-      let request = request(family: UInt8(family), 0...UInt16.max, states: 1 << UInt32(listen))
-      for message in try socket.request(request) {
-        // In struct inet_diag_sockid, behind ports, addresses and interface: the lower half first.
-        cookies.insert(
-          UInt64(message.body.load(44, as: UInt32.self))
-            | UInt64(message.body.load(48, as: UInt32.self)) << 32)
-      }
+    try forEachSocket(0...UInt16.max, states: 1 << UInt32(listen)) { message in
+      // In struct inet_diag_sockid, behind ports, addresses and interface: the lower half first.
+      cookies.insert(
+        UInt64(message.load(44, as: UInt32.self))
+          | UInt64(message.load(48, as: UInt32.self)) << 32)
     }
     return cookies
+  }
+
+  /// Gives `body` the struct inet_diag_msg of each socket of either family.
+  private static func forEachSocket(
+    _ range: ClosedRange<UInt16>, states: UInt32, _ body: (ByteView) -> Void
+  ) throws(DeviceError) {
+    let socket = try NetlinkSocket(protocol: NETLINK_SOCK_DIAG, subject: "the kernel's sockets")
+    for family in [AF_INET, AF_INET6] {
+      let request = request(family: UInt8(family), range, states: states)
+      for message in try socket.request(request) { body(message.body) }
+    }
   }
 
   // From <linux/tcp.h>, where they stand in an enumeration of the kernel.

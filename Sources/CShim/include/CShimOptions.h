@@ -109,7 +109,7 @@ enum {
 };
 
 _Static_assert(FS_OPTION_COUNT <= 64, "a 64-bit word says which are set");
-_Static_assert(FS_OPTION_COUNT - FS_OPTION_SWITCHES == 26, "SocketOptions.numbers in Swift");
+_Static_assert(FS_OPTION_COUNT - FS_OPTION_SWITCHES == 26, "OptionNumbers in Swift");
 
 /// What is known of one option.
 struct fs_option {

@@ -14,11 +14,7 @@ extension UnsafeMutablePointer<Channel> {
     pointee.acceptWatermark = max(pointee.acceptWatermark, event.slot + 1)
     pointee.chunks.freeAll(on: &slot.pointee.sent)
     let record = ListenerTable.record(of: event.listener)
-    if record >= 0, event.flags & EventFlags.paused != 0,
-      (pointee.queues + Int(record)).pointee.takesOne
-    {
-      (pointee.queues + Int(record)).pointee.isPaused = true
-    }
+    if record >= 0, event.flags & EventFlags.paused != 0 { engineHasPaused(record) }
     // One that the engine has sent before it knew that nobody watches the listener here any more is for
     // others.
     guard record >= 0, !isLeft(record), let index = takeSocket() else {
@@ -136,6 +132,13 @@ extension UnsafeMutablePointer<Channel> {
     command.length = ListenerTable.at(record).pointee.number
     send(command)
     return true
+  }
+
+  /// The engine brings no more connections of a listener than the one just come, unless it has been told otherwise
+  /// since. The lock is held.
+  private func engineHasPaused(_ record: Int32) {
+    let queue = pointee.queues + Int(record)
+    if queue.pointee.takesOne { queue.pointee.isPaused = true }
   }
 
   /// Has the engine bring connections of a listener, or only the next, if it does not yet. The lock is held.

@@ -36,11 +36,12 @@ extension Engine {
 
   /// Whether a claim is on a connection.
   public func isClaimed(_ flow: FlowAddress, by claims: [ExportClaim]) -> Bool {
-    claimed(Flow(flow), claims) != nil
+    let flow = Flow(flow)
+    return claimed(flow, hash: secret.hash(flow), claims) != nil
   }
 
-  private func claimed(_ flow: Flow, _ claims: [ExportClaim]) -> ConnectionID? {
-    find(flow, hash: secret.hash(flow)).flatMap { isClaimed($0, claims) ? $0 : nil }
+  private func claimed(_ flow: Flow, hash: UInt64, _ claims: [ExportClaim]) -> ConnectionID? {
+    find(flow, hash: hash).flatMap { isClaimed($0, claims) ? $0 : nil }
   }
 
   /// Gives a connection up: it is described, forgotten, and its application told that it has moved.
@@ -55,10 +56,10 @@ extension Engine {
   ) -> Result<ExportedConnection, ExportRefusal> {
     let flow = Flow(flow)
     let hash = secret.hash(flow)
-    guard let candidate = claimed(flow, claims) else { return .failure(.unknown) }
+    guard let candidate = claimed(flow, hash: hash, claims) else { return .failure(.unknown) }
     // What the application has already written or read belongs to what is handed over.
     catchUp(connections[candidate].channel, now: now)
-    guard let id = claimed(flow, claims) else { return .failure(.unknown) }
+    guard let id = claimed(flow, hash: hash, claims) else { return .failure(.unknown) }
     guard connections[id].state >= .established else { return .failure(.opening) }
     guard connections[id].interface == loopback else { return .success(giveUp(id, hash, now: now)) }
     guard let end = otherEnd(of: flow, now: now), find(flow, hash: hash) == id else {
